@@ -1,0 +1,5 @@
+"""Margin alerts for perpetual futures on CoinSwitch PRO."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,480 @@
+"""One evaluation: (rules, snapshot or failure, memory, now) -> what is true, and who is told.
+
+A pure function. `run`, `run --once`, `replay`, `test` and `demo` all end here.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from alerting import lifecycle, metrics, routing
+from alerting.lifecycle import Change, Trust
+from alerting.metrics import Sample
+from alerting.model import (
+    AccountState,
+    Alert,
+    ChangeReason,
+    Memory,
+    Notification,
+    PollFailure,
+    Rung,
+    Severity,
+    Snapshot,
+    State,
+    Told,
+    Transition,
+    fingerprint,
+)
+from alerting.rules import (
+    BLIND,
+    CONFIG_INVALID,
+    DELIVERY_FAILING,
+    RULE_UNDEFINED,
+    SUSPECT_DATA,
+    BuiltinRule,
+    Direction,
+    Rule,
+    Ruleset,
+    RungRule,
+    Scope,
+    Verdict,
+    judge,
+)
+from alerting.units import EXACT, ZERO, format_duration, rfc3339
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+# A position whose row is missing from so many good snapshots counts as closed.
+_GONE_AFTER = 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """The outcome of one evaluation."""
+
+    memory: Memory
+    transitions: tuple[Transition, ...]
+    notifications: tuple[Notification, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProgramFacts:
+    """What the shell knows about the program itself, for the alerts that no account has."""
+
+    #: receiver -> why it counts as failing
+    failing_receivers: Mapping[str, str] = field(default_factory=dict)
+    #: the problems of a changed rules file that was not taken over
+    config_error: str | None = None
+
+
+def step(
+    ruleset: Ruleset, memory: Memory, outcome: Snapshot | PollFailure | None, *, now: datetime
+) -> Step:
+    """Judge one account; `outcome` None means that time passed without a poll."""
+    with decimal.localcontext(EXACT):
+        work = _Evaluation(ruleset, memory, now)
+        work.drop_removed_rules()
+        if memory.account.name not in ruleset.accounts:
+            return work.finish()
+        if isinstance(outcome, Snapshot):
+            work.see(outcome)
+        elif isinstance(outcome, PollFailure):
+            work.fail(outcome)
+        work.judge_account()
+        return work.finish()
+
+
+def step_program(ruleset: Ruleset, memory: Memory, facts: ProgramFacts, *, now: datetime) -> Step:
+    """Judge the program itself: failing receivers and a refused rules file."""
+    with decimal.localcontext(EXACT):
+        work = _Evaluation(ruleset, memory, now)
+        work.judge_program(facts)
+        return work.finish()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Subject:
+    """What the evaluation of one alert needs of its rule, be it the file's or built in."""
+
+    name: str
+    rungs: tuple[RungRule, ...]
+    direction: Direction = Direction.ABOVE
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Finding:
+    """What one evaluation found for one alert."""
+
+    labels: Mapping[str, str]
+    #: the verdict for each rung
+    verdict: Callable[[RungRule], Verdict]
+    stretch: timedelta
+    trust: Trust = Trust.GOOD
+    value: Decimal | None = None
+    fields: Mapping[str, Decimal] = field(default_factory=dict)
+    detail: str = ""
+
+
+class _Evaluation:
+    """The working set of one step; everything that leaves it is frozen again."""
+
+    def __init__(self, ruleset: Ruleset, memory: Memory, now: datetime) -> None:
+        self.ruleset = ruleset
+        self.now = now
+        self.account = memory.account
+        self.told = memory.told
+        self.alerts = dict(memory.alerts)
+        self.transitions: list[Transition] = []
+        if self.account.first_polled_at is None:
+            self.account = replace(self.account, first_polled_at=now)
+        #: seen time since the snapshot before, for alerts that were judged in it
+        self.stretch = ZERO
+
+    # ── inputs ──────────────────────────────────────────────────────────────
+
+    def see(self, snapshot: Snapshot) -> None:
+        """A snapshot arrived: judge every wallet and symbol rule."""
+        before = self.account
+        flaws = metrics.flaws(
+            snapshot, known_assets=before.assets, tolerance=self.ruleset.tolerance
+        )
+        trust = Trust.SUSPECT if flaws else Trust.GOOD
+        if before.poll_failures == 0:
+            self.stretch = self._unbroken(before.last_snapshot_at)
+        for rule in self._rules(Scope.WALLET, Scope.SYMBOL):
+            self._judge_rule(rule, snapshot, trust, before.last_snapshot_at)
+        self._judge_suspect_data(flaws)
+        assets = before.assets | {wallet.base_asset for wallet in snapshot.wallets}
+        self.account = replace(
+            before, last_snapshot_at=self.now, poll_failures=0, last_error=None, assets=assets
+        )
+
+    def fail(self, failure: PollFailure) -> None:
+        """A poll failed: every state holds."""
+        failures = self.account.poll_failures + 1
+        self.account = replace(self.account, poll_failures=failures, last_error=str(failure))
+
+    def judge_account(self) -> None:
+        """What can be judged without a snapshot: the account rules and `blind`."""
+        for rule in self._rules(Scope.ACCOUNT):
+            sample = metrics.account_sample(self.account, self.now)
+            known = self.alerts.get(fingerprint(rule.name, sample.labels))
+            stretch = self._unbroken(known.judged_at if known else None)
+            undefined = [] if self._judge_sample(rule, sample, Trust.GOOD, stretch) else [sample]
+            known = self.alerts.get(fingerprint(RULE_UNDEFINED, self._undefined_labels(rule)))
+            stretch = self._unbroken(known.judged_at if known else None)
+            self._judge_undefined(rule, undefined, stretch, Trust.GOOD)
+        self._judge_blind()
+
+    def judge_program(self, facts: ProgramFacts) -> None:
+        """Failing receivers and a refused rules file, each one alert."""
+        known = {
+            alert.labels["receiver"]
+            for alert in self.alerts.values()
+            if alert.rule == DELIVERY_FAILING
+        }
+        for receiver in sorted(known | set(facts.failing_receivers)):
+            why = facts.failing_receivers.get(receiver)
+            self._judge_builtin(
+                DELIVERY_FAILING, {"receiver": receiver}, why, stretch=ZERO, immediate=True
+            )
+        self._judge_builtin(CONFIG_INVALID, {}, facts.config_error, stretch=ZERO, immediate=True)
+
+    def finish(self) -> Step:
+        """Plan the notifications and keep only what still matters."""
+        plan = routing.plan(self.ruleset, self.alerts.values(), self.told, now=self.now)
+        open_alerts = {print_ for print_, _ in plan.told}
+        kept = {
+            print_: alert
+            for print_, alert in self.alerts.items()
+            if alert.state is not State.INACTIVE or print_ in open_alerts
+        }
+        return Step(
+            memory=Memory(account=self.account, alerts=kept, told=plan.told),
+            transitions=tuple(self.transitions),
+            notifications=plan.notifications,
+        )
+
+    def drop_removed_rules(self) -> None:
+        """End the alerts and the rungs that the rules file does not know any more."""
+        rules = {rule.name: rule for rule in self.ruleset.rules}
+        known_account = self.account.name in self.ruleset.accounts
+        for alert in list(self.alerts.values()):
+            subject = alert.labels.get("undefined_rule", alert.rule)
+            rule = rules.get(subject)
+            builtin = alert.rule in self.ruleset.builtin and subject == alert.rule
+            if known_account and (builtin or (rule and _applies(rule, alert.labels))):
+                if rule and rule.name == alert.rule:
+                    keep = {rung.severity for rung in rule.rungs}
+                    self._end(alert, ChangeReason.RULE_REMOVED, keep=keep)
+            else:
+                self._end(alert, ChangeReason.RULE_REMOVED)
+
+    # ── rules of the file ───────────────────────────────────────────────────
+
+    def _rules(self, *scopes: Scope) -> Iterable[Rule]:
+        for rule in self.ruleset.rules:
+            if rule.scope in scopes and rule.accounts.matches(self.account.name):
+                yield rule
+
+    def _judge_rule(
+        self, rule: Rule, snapshot: Snapshot, trust: Trust, before: datetime | None
+    ) -> None:
+        samples = [s for s in metrics.samples(snapshot, rule.scope) if _applies(rule, s.labels)]
+        undefined, seen = [], set()
+        for sample in samples:
+            print_ = fingerprint(rule.name, sample.labels)
+            seen.add(print_)
+            known = self.alerts.get(print_)
+            # a stretch counts only if the alert was judged at both of its ends
+            seen_before = known is not None and known.judged_at == before
+            stretch = self.stretch if seen_before else ZERO
+            if not self._judge_sample(rule, sample, trust, stretch):
+                undefined.append(sample)
+        self._judge_undefined(rule, undefined, self.stretch, trust)
+        if trust is Trust.GOOD and rule.scope is Scope.SYMBOL:
+            self._miss_rows(rule, seen)
+
+    def _judge_sample(self, rule: Rule, sample: Sample, trust: Trust, stretch: timedelta) -> bool:
+        """False: the expression has no value; the alert holds as it is."""
+        wanted = True if rule.when is None else rule.when.evaluate(sample.values)
+        value = rule.value.evaluate(sample.values)
+        number = value if isinstance(value, Decimal) else None
+        if wanted is None or (wanted and number is None):
+            self._touch(rule, sample)
+            return False
+        self._apply(
+            _subject(rule),
+            _Finding(
+                labels=sample.labels,
+                verdict=_verdicts(rule, number if wanted else None),
+                stretch=stretch,
+                trust=trust,
+                value=number,
+                fields=sample.fields,
+            ),
+        )
+        return True
+
+    def _touch(self, rule: Rule, sample: Sample) -> None:
+        """The row is there, though it cannot be judged: it is not missing."""
+        known = self.alerts.get(fingerprint(rule.name, sample.labels))
+        if known is not None:
+            self.alerts[known.fingerprint] = replace(known, missed=0)
+
+    def _miss_rows(self, rule: Rule, seen: set[str]) -> None:
+        for alert in list(self.alerts.values()):
+            if alert.rule != rule.name or alert.fingerprint in seen:
+                continue
+            missed = replace(alert, missed=alert.missed + 1)
+            self.alerts[alert.fingerprint] = missed
+            if missed.missed >= _GONE_AFTER:
+                self._end(missed, ChangeReason.GONE)
+
+    # ── built-in alerts ─────────────────────────────────────────────────────
+
+    def _undefined_labels(self, rule: Rule) -> dict[str, str]:
+        return {"account": self.account.name, "undefined_rule": rule.name}
+
+    def _judge_undefined(
+        self, rule: Rule, undefined: list[Sample], stretch: timedelta, trust: Trust
+    ) -> None:
+        detail = None
+        if undefined:
+            labels = undefined[0].labels
+            which = labels.get("symbol") or labels.get("base_asset") or self.account.name
+            more = f" and {len(undefined) - 1} more" if len(undefined) > 1 else ""
+            detail = (
+                f"rule {rule.name} cannot be judged for {which}{more}: "
+                f"“{rule.value.text}” has no value"
+            )
+        self._judge_builtin(
+            RULE_UNDEFINED, self._undefined_labels(rule), detail, stretch=stretch, trust=trust
+        )
+
+    def _judge_suspect_data(self, flaws: list[metrics.Flaw]) -> None:
+        detail = "; ".join(flaw.text for flaw in flaws) or None
+        amounts = [abs(flaw.amount) for flaw in flaws if flaw.amount is not None]
+        value = max(amounts, default=None)
+        labels = {"account": self.account.name}
+        self._judge_builtin(SUSPECT_DATA, labels, detail, stretch=self.stretch, value=value)
+
+    def _judge_blind(self) -> None:
+        since = self.account.last_snapshot_at or self.account.first_polled_at or self.now
+        delay = self.ruleset.builtin[BLIND].for_
+        age = self.now - since
+        detail = None
+        if age >= delay:
+            why = self.account.last_error or "no poll was made"
+            seen = "last" if self.account.last_snapshot_at else "none since"
+            how_long = timedelta(seconds=age // timedelta(seconds=1))
+            when = rfc3339(since.replace(microsecond=0))
+            detail = f"no snapshot for {format_duration(how_long)} ({seen} {when}): {why}"
+        labels = {"account": self.account.name}
+        value = metrics.seconds(age)
+        self._judge_builtin(BLIND, labels, detail, stretch=ZERO, immediate=True, value=value)
+
+    def _judge_builtin(
+        self,
+        name: str,
+        labels: Mapping[str, str],
+        detail: str | None,
+        *,
+        stretch: timedelta,
+        trust: Trust = Trust.GOOD,
+        immediate: bool = False,
+        value: Decimal | None = None,
+    ) -> None:
+        """`detail` is what is wrong, None if nothing is; `immediate`: its delay is already over."""
+        known = self.alerts.get(fingerprint(name, labels))
+        if detail is None and known is None:
+            return
+        settings = self.ruleset.builtin[name]
+        verdict = Verdict.BREACH if detail is not None else Verdict.CLEAR
+        self._apply(
+            _builtin_subject(name, settings, immediate=immediate),
+            _Finding(
+                labels=labels,
+                verdict=lambda _: verdict,
+                stretch=stretch,
+                trust=trust,
+                value=value,
+                detail=detail or (known.detail if known else ""),
+            ),
+        )
+
+    # ── one alert ───────────────────────────────────────────────────────────
+
+    def _unbroken(self, before: datetime | None) -> timedelta:
+        """The time since `before`, or zero if that is too long to count as seen."""
+        if before is None or not ZERO <= self.now - before <= self.ruleset.blind_after:
+            return ZERO
+        return self.now - before
+
+    def _apply(self, subject: _Subject, finding: _Finding) -> None:
+        """Advance every rung of one alert and book what changed."""
+        print_ = fingerprint(subject.name, finding.labels)
+        alert = self.alerts.get(print_) or Alert(rule=subject.name, labels=finding.labels)
+        known = {rung.severity: rung for rung in alert.rungs}
+        alert = replace(
+            alert,
+            extra_labels=subject.labels,
+            annotations=subject.annotations,
+            value=finding.value,
+            values=finding.fields,
+            thresholds={r.severity: (r.threshold, r.clear) for r in subject.rungs},
+            direction=subject.direction.value,
+            detail=finding.detail,
+            judged_at=self.now,
+            missed=0,
+        )
+        rungs, changes = [], []
+        for rule in subject.rungs:
+            rung, change = lifecycle.advance(
+                known.get(rule.severity) or Rung(severity=rule.severity),
+                finding.verdict(rule),
+                rule,
+                now=self.now,
+                stretch=finding.stretch,
+                trust=finding.trust,
+            )
+            rungs.append(rung)
+            changes += [change] if change else []
+        self._book(alert, rungs, changes)
+
+    def _end(self, alert: Alert, reason: ChangeReason, *, keep: Collection[Severity] = ()) -> None:
+        """End the rungs whose severity is not in `keep`."""
+        rungs, changes = [], []
+        for rung in alert.rungs:
+            if rung.severity in keep:
+                rungs.append(rung)
+                continue
+            ended, change = lifecycle.end(rung, reason)
+            rungs.append(ended)
+            changes += [change] if change else []
+        self._book(alert, rungs, changes)
+
+    def _book(self, alert: Alert, rungs: list[Rung], changes: list[Change]) -> None:
+        before, after = alert.state, replace(alert, rungs=tuple(rungs))
+        if before is not State.FIRING and after.state is not State.INACTIVE:
+            active = [r.active_at for r in rungs if r.state is not State.INACTIVE and r.active_at]
+            after = replace(after, active_at=min(active))
+        if before is not State.FIRING and after.state is State.FIRING:
+            after = self._begin_episode(after)
+        if after.state is State.FIRING and after.severity is not None:
+            after = replace(after, worst=max(after.worst or after.severity, after.severity))
+        if before is State.FIRING and after.state is not State.FIRING:
+            after = replace(after, resolved_at=self.now, resolved_why=changes[-1].reason)
+        self.alerts[after.fingerprint] = after
+        self.transitions += [self._transition(after, change) for change in changes]
+
+    def _begin_episode(self, alert: Alert) -> Alert:
+        return replace(
+            alert,
+            fired_at=self.now,
+            episode=(self.now - _EPOCH) // _MILLISECOND,
+            resolved_at=None,
+            resolved_why=None,
+            worst=None,
+        )
+
+    def _transition(self, alert: Alert, change: Change) -> Transition:
+        return Transition(
+            at=self.now,
+            rule=alert.rule,
+            labels={**alert.extra_labels, **alert.labels},
+            severity=change.rung.severity,
+            source=change.source,
+            target=change.target,
+            value=alert.value,
+            reason=change.reason,
+        )
+
+
+def _applies(rule: Rule, labels: Mapping[str, str]) -> bool:
+    return (
+        rule.accounts.matches(labels.get("account", ""))
+        and ("base_asset" not in labels or rule.base_assets.matches(labels["base_asset"]))
+        and ("symbol" not in labels or rule.symbols.matches(labels["symbol"]))
+    )
+
+
+def _verdicts(rule: Rule, value: Decimal | None) -> Callable[[RungRule], Verdict]:
+    """The verdict per rung; None: `when` is false, which is never a breach."""
+    if value is None:
+        return lambda _: Verdict.CLEAR
+    return lambda rung: judge(rung, rule.direction, value)
+
+
+def _subject(rule: Rule) -> _Subject:
+    return _Subject(
+        name=rule.name,
+        rungs=rule.rungs,
+        direction=rule.direction,
+        labels=rule.labels,
+        annotations=rule.annotations,
+    )
+
+
+def _builtin_subject(name: str, settings: BuiltinRule, *, immediate: bool) -> _Subject:
+    threshold = metrics.seconds(settings.for_) if name == BLIND else Decimal(0)
+    rung = RungRule(
+        severity=settings.severity,
+        threshold=threshold,
+        clear=threshold,
+        for_=ZERO if immediate else settings.for_,
+        keep_firing_for=settings.keep_firing_for,
+    )
+    return _Subject(name=name, rungs=(rung,))
+
+
+def blank_memory(account: str) -> Memory:
+    """The memory of an account that was never seen."""
+    told: dict[tuple[str, str], Told] = {}
+    return Memory(account=AccountState(name=account), alerts={}, told=told)

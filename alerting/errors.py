@@ -1,0 +1,60 @@
+"""Every error that this program raises on purpose.
+
+AlertingError
+├── ConfigError      the rules file (or a file that it names) is wrong; carries all problems at once
+├── StoreError       the state file cannot be opened, read or written
+├── StateBusyError   another process works on the same state
+├── TemplateError    a message template is wrong
+└── UsageError       a command was asked for something that does not exist
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class AlertingError(Exception):
+    """The base of all; its text is a sentence for the user and carries no secret."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """One thing wrong with a file, where it stands."""
+
+    #: the file as the user named it
+    file: str
+    #: 1-based
+    line: int
+    #: 1-based
+    column: int
+    #: dotted path of the key, "" for the file itself
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}"
+        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+
+
+class ConfigError(AlertingError):
+    """The rules file is invalid; `problems` holds everything found, in the file's order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda p: (p.file, p.line, p.column, p.message))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StoreError(AlertingError):
+    """The state file cannot be used."""
+
+
+class StateBusyError(AlertingError):
+    """Another process already polls and sends for this state file."""
+
+
+class TemplateError(AlertingError):
+    """A template cannot be loaded or uses a name that does not exist."""
+
+
+class UsageError(AlertingError):
+    """The command cannot be carried out as it was asked for."""

@@ -1,0 +1,90 @@
+"""Secrets: a type that does not print itself, and a filter that removes them from any text."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from dataclasses import dataclass
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+MASK = "***"
+# Shorter pieces than this would also hit ordinary words of a message.
+_SHORTEST = 6
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A text that must never be shown; `reveal()` is the only way to it."""
+
+    _text: str
+
+    def reveal(self) -> str:
+        """The secret itself, for signing and sending only."""
+        return self._text
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+
+class Redactor:
+    """Replaces every known secret, and its URL-encoded forms, in a text."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: set[str] = set()
+        self._pattern: re.Pattern[str] | None = None
+
+    def learn(self, text: str) -> None:
+        """From now on `text` is masked wherever it appears."""
+        pieces = {text, quote(text, safe=""), quote_plus(text), quote(text), unquote(text)}
+        with self._lock:
+            self._known |= {piece for piece in pieces if len(piece) >= _SHORTEST}
+            longest_first = sorted(self._known, key=len, reverse=True)
+            self._pattern = (
+                re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+            )
+
+    def learn_url(self, url: str) -> None:
+        """Mask the whole URL and each part of it that can carry a token."""
+        self.learn(url)
+        _, _, rest = url.partition("://")
+        self.learn(rest)
+        try:
+            parts = urlsplit(url)
+            password, user = parts.password, parts.username
+        except ValueError:
+            return
+        for part in (password, user, parts.query, parts.path.strip("/")):
+            if part:
+                self.learn(part)
+        for segment in parts.path.split("/"):
+            if len(segment) >= 8:
+                self.learn(segment)
+        if parts.scheme not in {"http", "https", "json", "jsons", "mailto", "mailtos"}:
+            # slack://TokenA/TokenB/TokenC and tgram://TOKEN keep a token where a host would be
+            self.learn(parts.netloc)
+
+    def redact(self, text: str) -> str:
+        """`text` without any secret learnt so far."""
+        pattern = self._pattern
+        return pattern.sub(MASK, text) if pattern else text
+
+
+#: The process's one redactor: secrets are learnt while the rules file is read.
+REDACTOR = Redactor()
+
+
+class RedactingFilter(logging.Filter):
+    """Masks secrets in a record's finished text; belongs on handlers, where all loggers end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Rewrite the record in place; never drop it."""
+        record.msg = REDACTOR.redact(record.getMessage())
+        record.args = None
+        if record.exc_info:
+            formatted = logging.Formatter().formatException(record.exc_info)
+            record.exc_text = REDACTOR.redact(formatted)
+        return True

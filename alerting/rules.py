@@ -1,0 +1,146 @@
+"""What the rules file says, as the engine reads it: rules, routes, the built-in alerts."""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+from alerting.expressions import Expression
+from alerting.model import Severity
+from alerting.units import ZERO
+
+
+class Scope(enum.Enum):
+    """What a rule is evaluated for: one alert per account, settlement asset or symbol row."""
+
+    ACCOUNT = "account"
+    WALLET = "wallet"
+    SYMBOL = "symbol"
+
+
+class Direction(enum.Enum):
+    """On which side of the threshold a value is in breach."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+class Verdict(enum.Enum):
+    """What one value means for one rung."""
+
+    #: strictly beyond the threshold
+    BREACH = "breach"
+    #: between the threshold and `clear`
+    BAND = "band"
+    #: at `clear` or on its safe side
+    CLEAR = "clear"
+
+
+@dataclass(frozen=True, slots=True)
+class NamePattern:
+    """A list of names and `*` globs; a leading `!` excludes. An empty list matches all."""
+
+    patterns: tuple[str, ...] = ()
+
+    def matches(self, name: str) -> bool:
+        """True if some pattern takes `name` (or all only exclude) and none excludes it."""
+        excluding = [p[1:] for p in self.patterns if p.startswith("!")]
+        including = [p for p in self.patterns if not p.startswith("!")]
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in excluding):
+            return False
+        return not including or any(fnmatch.fnmatchcase(name, p) for p in including)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RungRule:
+    """The threshold of one severity and its delays."""
+
+    severity: Severity
+    threshold: Decimal
+    #: equal to the threshold where the file sets none
+    clear: Decimal
+    for_: timedelta = ZERO
+    keep_firing_for: timedelta = ZERO
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """One rule of the file."""
+
+    name: str
+    scope: Scope
+    value: Expression
+    direction: Direction
+    #: from the mildest severity to the worst; at least one
+    rungs: tuple[RungRule, ...]
+    when: Expression | None = None
+    accounts: NamePattern = NamePattern()
+    base_assets: NamePattern = NamePattern()
+    symbols: NamePattern = NamePattern()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    #: summary, description, runbook: Jinja sources
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+def judge(rung: RungRule, direction: Direction, value: Decimal) -> Verdict:
+    """Where `value` stands; on the threshold is not beyond it, on `clear` is clear."""
+    sign = 1 if direction is Direction.ABOVE else -1
+    if (value - rung.threshold) * sign > 0:
+        return Verdict.BREACH
+    return Verdict.BAND if (value - rung.clear) * sign > 0 else Verdict.CLEAR
+
+
+#: The labels that a route may match besides those that rules add.
+ROUTE_LABELS = ("severity", "rule", "account", "base_asset", "symbol", "exchange", "receiver")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Route:
+    """Which receivers take an alert, and how often they are reminded."""
+
+    receivers: tuple[str, ...]
+    #: label -> pattern; all must match; empty: matches everything
+    match: Mapping[str, NamePattern] = field(default_factory=dict)
+    #: how long after it was last told a receiver is reminded of an alert that still fires
+    repeat_interval: timedelta = timedelta(hours=4)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BuiltinRule:
+    """What can be set of one built-in alert."""
+
+    severity: Severity
+    for_: timedelta = ZERO
+    keep_firing_for: timedelta = ZERO
+
+
+#: Names that no rule of the file may take.
+BLIND = "blind"
+SUSPECT_DATA = "suspect-data"
+RULE_UNDEFINED = "rule-undefined"
+DELIVERY_FAILING = "delivery-failing"
+CONFIG_INVALID = "config-invalid"
+BUILTIN_NAMES = (BLIND, SUSPECT_DATA, RULE_UNDEFINED, DELIVERY_FAILING, CONFIG_INVALID)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ruleset:
+    """All that the engine obeys."""
+
+    rules: tuple[Rule, ...]
+    #: in the file's order; the last matches everything
+    routes: tuple[Route, ...]
+    #: receiver -> whether it is sent `resolved`
+    receivers: Mapping[str, bool]
+    accounts: tuple[str, ...]
+    #: a stretch longer than this between two snapshots does not age an alert
+    blind_after: timedelta
+    #: one entry for each of BUILTIN_NAMES; for `blind`, `rule-undefined` and `delivery-failing`
+    #: `for_` is the whole delay (defaults: blind_after, blind_after, 5 minutes)
+    builtin: Mapping[str, BuiltinRule]
+    #: how far an accounting identity may be off, in units of the asset
+    tolerance: Decimal = Decimal("0.000001")
