@@ -1,0 +1,568 @@
+"""The state file: the engine's memory and the outbox, in SQLite. All SQL of the program is here.
+
+One evaluation is one transaction: new states and outbox rows commit together. Sending happens
+afterwards, and each result is booked on its own. The SQL keeps to what PostgreSQL speaks too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from alerting import codec, routing
+from alerting.codec import from_micros, to_micros
+from alerting.engine import Step
+from alerting.errors import StoreError
+from alerting.model import AccountState, Memory, Notification, Severity, Told
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE accounts (
+      name TEXT PRIMARY KEY,
+      document TEXT NOT NULL
+    );
+    CREATE TABLE alerts (
+      fingerprint TEXT PRIMARY KEY,
+      account TEXT NOT NULL,
+      document TEXT NOT NULL
+    );
+    CREATE INDEX alerts_by_account ON alerts (account);
+    CREATE TABLE told (
+      fingerprint TEXT NOT NULL,
+      receiver TEXT NOT NULL,
+      account TEXT NOT NULL,
+      episode BIGINT NOT NULL,
+      severity TEXT NOT NULL,
+      told_at BIGINT NOT NULL,
+      delivered INTEGER NOT NULL,
+      PRIMARY KEY (fingerprint, receiver)
+    );
+    CREATE INDEX told_by_account ON told (account);
+    CREATE TABLE outbox (
+      id INTEGER PRIMARY KEY,
+      dedup TEXT NOT NULL UNIQUE,
+      receiver TEXT NOT NULL,
+      account TEXT NOT NULL,
+      severity INTEGER NOT NULL,
+      payload TEXT NOT NULL,
+      status TEXT NOT NULL,
+      created_at BIGINT NOT NULL,
+      expires_at BIGINT NOT NULL,
+      next_at BIGINT NOT NULL,
+      attempts INTEGER NOT NULL DEFAULT 0,
+      sending INTEGER NOT NULL DEFAULT 0,
+      maybe_sent INTEGER NOT NULL DEFAULT 0,
+      simplified INTEGER NOT NULL DEFAULT 0,
+      last_reason TEXT,
+      finished_at BIGINT
+    );
+    CREATE INDEX outbox_by_receiver ON outbox (receiver, status);
+    CREATE TABLE outbox_alerts (
+      outbox_id BIGINT NOT NULL,
+      fingerprint TEXT NOT NULL,
+      episode BIGINT NOT NULL,
+      PRIMARY KEY (outbox_id, fingerprint)
+    );
+    CREATE INDEX outbox_alerts_by_fingerprint ON outbox_alerts (fingerprint);
+    CREATE TABLE receivers (
+      name TEXT PRIMARY KEY,
+      not_before BIGINT NOT NULL DEFAULT 0,
+      accepted_at BIGINT NOT NULL DEFAULT 0
+    );
+    """,
+)
+
+# SQLite before 3.51.3 may corrupt a database in WAL mode when two connections write and
+# checkpoint at the same instant; the rollback journal costs three more fsyncs a commit.
+_WAL_IS_SAFE = (3, 51, 3)
+_BUSY_TIMEOUT_MS = 5000
+# How long finished messages stay for `status` and for looking back.
+_KEEP_FINISHED = timedelta(days=30)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutboxRow:
+    """One message that is due for one receiver; it counts as being sent from now on."""
+
+    id: int
+    receiver: str
+    payload: dict[str, Any]
+    created_at: datetime
+    expires_at: datetime
+    #: this one included
+    attempts: int
+    #: an earlier attempt may have arrived
+    maybe_sent: bool
+    #: the service refused the full text: send the plainest one
+    simplified: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiverStatus:
+    """How one receiver's messages stand."""
+
+    name: str
+    pending: int
+    dead: int
+    sent: int
+    oldest_pending_at: datetime | None
+    last_reason: str | None
+
+
+class Store:
+    """One connection to the state file; its methods may be called from any thread."""
+
+    def __init__(self, path: Path, *, deliver_within: timedelta = timedelta(hours=24)) -> None:
+        self._path = path
+        self._deliver_within = deliver_within
+        self._lock = threading.RLock()
+        with self._errors():
+            self._connection = _connect(path)
+            self._migrate()
+
+    def close(self) -> None:
+        """Close the connection; what was not committed never happened."""
+        with self._lock:
+            self._connection.close()
+
+    # ── one evaluation ──────────────────────────────────────────────────────
+
+    def evaluate(self, account: str, judge: Callable[[Memory], Step]) -> Step:
+        """Load an account's memory, judge it, and store memory and messages: all or nothing.
+
+        `account` "" is the program itself. `judge` must be pure and quick: it runs inside the
+        transaction, so that no other process can change the memory meanwhile.
+        """
+        with self._transaction():
+            before = self._load(account)
+            step = judge(before)
+            self._save(account, before, step)
+        return step
+
+    def accounts(self) -> dict[str, AccountState]:
+        """Every account that was ever evaluated."""
+        with self._errors(), self._lock:
+            rows = self._connection.execute("SELECT name, document FROM accounts").fetchall()
+        return {name: codec.decode_account(name, json.loads(text)) for name, text in rows if name}
+
+    def memory(self, account: str) -> Memory:
+        """An account's memory, for reading only."""
+        with self._errors(), self._lock:
+            return self._load(account)
+
+    def _load(self, account: str) -> Memory:
+        query = self._connection.execute
+        known = query("SELECT document FROM accounts WHERE name = ?", (account,)).fetchone()
+        state = (
+            codec.decode_account(account, json.loads(known[0]))
+            if known
+            else AccountState(name=account)
+        )
+        alerts = query("SELECT fingerprint, document FROM alerts WHERE account = ?", (account,))
+        told = query(
+            """
+            SELECT t.fingerprint, t.receiver, t.episode, t.severity, t.told_at, t.delivered,
+              EXISTS (SELECT 1 FROM outbox_alerts a JOIN outbox o ON o.id = a.outbox_id
+                WHERE a.fingerprint = t.fingerprint AND o.receiver = t.receiver
+                AND o.status = 'pending')
+            FROM told t WHERE t.account = ?
+            """,
+            (account,),
+        )
+        return Memory(
+            account=state,
+            alerts={print_: codec.decode_alert(json.loads(text)) for print_, text in alerts},
+            told={(row[0], row[1]): _told(row) for row in told},
+        )
+
+    def _save(self, account: str, before: Memory, step: Step) -> None:
+        run = self._connection.execute
+        after = step.memory
+        run(
+            "INSERT INTO accounts (name, document) VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET document = excluded.document",
+            (account, codec.dumps(codec.encode_account(after.account))),
+        )
+        for print_ in before.alerts.keys() - after.alerts.keys():
+            run("DELETE FROM alerts WHERE fingerprint = ?", (print_,))
+        for print_, alert in after.alerts.items():
+            if alert is not before.alerts.get(print_):
+                run(
+                    "INSERT INTO alerts (fingerprint, account, document) VALUES (?, ?, ?) "
+                    "ON CONFLICT (fingerprint) DO UPDATE SET document = excluded.document",
+                    (print_, account, codec.dumps(codec.encode_alert(alert))),
+                )
+        for key in before.told.keys() - after.told.keys():
+            run("DELETE FROM told WHERE fingerprint = ? AND receiver = ?", key)
+        for key, entry in after.told.items():
+            if entry is not before.told.get(key):
+                self._save_told(account, entry)
+        for notification in step.notifications:
+            self._enqueue(account, notification)
+
+    def _save_told(self, account: str, entry: Told) -> None:
+        self._connection.execute(
+            """
+            INSERT INTO told (fingerprint, receiver, account, episode, severity, told_at, delivered)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (fingerprint, receiver) DO UPDATE SET episode = excluded.episode,
+              severity = excluded.severity, told_at = excluded.told_at,
+              delivered = excluded.delivered
+            """,
+            (
+                entry.fingerprint,
+                entry.receiver,
+                account,
+                entry.episode,
+                entry.severity.value,
+                to_micros(entry.at),
+                int(entry.delivered),
+            ),
+        )
+
+    def _enqueue(self, account: str, notification: Notification) -> None:
+        created = to_micros(notification.observed_at)
+        said = [
+            f"{item.alert.fingerprint[:16]}.{item.alert.episode}.{item.reason.value}"
+            for item in notification.items
+        ]
+        row = self._connection.execute(
+            """
+            INSERT INTO outbox (dedup, receiver, account, severity, payload, status, created_at,
+              expires_at, next_at)
+            VALUES (?, ?, ?, ?, ?, 'pending', ?, ?, 0)
+            ON CONFLICT (dedup) DO NOTHING RETURNING id
+            """,
+            (
+                "|".join([notification.receiver, str(created), *said]),
+                notification.receiver,
+                account,
+                notification.severity.rank,
+                codec.dumps(codec.payload(notification)),
+                created,
+                created + self._deliver_within // timedelta(microseconds=1),
+            ),
+        ).fetchone()
+        if row is None:
+            return
+        self._connection.executemany(
+            "INSERT INTO outbox_alerts (outbox_id, fingerprint, episode) VALUES (?, ?, ?)",
+            [(row[0], item.alert.fingerprint, item.alert.episode) for item in notification.items],
+        )
+
+    # ── the outbox ──────────────────────────────────────────────────────────
+
+    def recover(self) -> int:
+        """Rows that were being sent when the process before died may have arrived; their count.
+
+        Only the holder of the state lock may call this.
+        """
+        with self._transaction():
+            return self._connection.execute(
+                "UPDATE outbox SET sending = 0, maybe_sent = 1 "
+                "WHERE sending = 1 AND status = 'pending'"
+            ).rowcount
+
+    def claim(self, receiver: str, *, now: datetime) -> OutboxRow | None:
+        """The receiver's most urgent due message, booked as being sent; None: nothing is due.
+
+        The worst severity goes first, but never before an older message about the same alert.
+        """
+        at = to_micros(now)
+        with self._transaction():
+            self._bury_expired(receiver, at)
+            row = self._connection.execute(
+                f"""
+                SELECT o.id, o.payload, o.created_at, o.expires_at, o.attempts, o.maybe_sent,
+                  o.simplified
+                FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
+                WHERE o.receiver = ? AND o.next_at <= ? AND COALESCE(r.not_before, 0) <= ?
+                  AND {_SENDABLE}
+                ORDER BY o.severity DESC, o.id LIMIT 1
+                """,  # noqa: S608 - a constant of this file
+                (receiver, at, at),
+            ).fetchone()
+            if row is None:
+                return None
+            self._connection.execute(
+                "UPDATE outbox SET sending = 1, attempts = attempts + 1 WHERE id = ?", (row[0],)
+            )
+        return OutboxRow(
+            id=row[0],
+            receiver=receiver,
+            payload=json.loads(row[1]),
+            created_at=from_micros(row[2]),
+            expires_at=from_micros(row[3]),
+            attempts=row[4] + 1,
+            maybe_sent=bool(row[5]),
+            simplified=bool(row[6]),
+        )
+
+    def next_due(self, receiver: str) -> datetime | None:
+        """When `claim` may find something next; None: nothing waits."""
+        with self._errors(), self._lock:
+            row = self._connection.execute(
+                f"""
+                SELECT MIN(CASE WHEN o.next_at > COALESCE(r.not_before, 0) THEN o.next_at
+                  ELSE COALESCE(r.not_before, 0) END)
+                FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
+                WHERE o.receiver = ? AND {_SENDABLE}
+                """,  # noqa: S608 - a constant of this file
+                (receiver,),
+            ).fetchone()
+        return None if row[0] is None else from_micros(row[0])
+
+    def mark_sent(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """The receiver accepted it: only now its alerts count as told."""
+        at = to_micros(now)
+        with self._transaction():
+            self._finish(row.id, "sent", reason, at)
+            self._connection.execute(
+                "INSERT INTO receivers (name, not_before, accepted_at) VALUES (?, 0, ?) "
+                "ON CONFLICT (name) DO UPDATE SET accepted_at = excluded.accepted_at, "
+                "not_before = 0",
+                (row.receiver, at),
+            )
+            for item in self._alerts_of(row.id):
+                self._mark_told(row.receiver, *item, now)
+            # it is up again: whatever waits there for a later try goes now
+            self._connection.execute(
+                "UPDATE outbox SET next_at = ? WHERE receiver = ? AND status = 'pending' "
+                "AND next_at > ?",
+                (at, row.receiver, at),
+            )
+
+    def _alerts_of(self, outbox_id: int) -> list[tuple[str, int]]:
+        return self._connection.execute(
+            "SELECT fingerprint, episode FROM outbox_alerts WHERE outbox_id = ?", (outbox_id,)
+        ).fetchall()
+
+    def _mark_told(self, receiver: str, print_: str, episode: int, now: datetime) -> None:
+        key = (print_, receiver, episode)
+        where = "WHERE fingerprint = ? AND receiver = ? AND episode = ?"
+        found = self._connection.execute(
+            f"SELECT told_at FROM told {where}",  # noqa: S608 - a constant of this function
+            key,
+        ).fetchone()
+        if found is None:
+            return
+        told_at = routing.told_when(from_micros(found[0]), now)
+        self._connection.execute(
+            f"UPDATE told SET delivered = 1, told_at = ? {where}",  # noqa: S608 - as above
+            (to_micros(told_at), *key),
+        )
+
+    def mark_retry(
+        self, row: OutboxRow, *, reason: str, next_at: datetime, maybe_sent: bool
+    ) -> None:
+        """It was not accepted, or nobody knows; it is tried again at `next_at`."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE outbox SET sending = 0, last_reason = ?, next_at = ?, "
+                "maybe_sent = CASE WHEN ? THEN 1 ELSE maybe_sent END WHERE id = ?",
+                (reason, to_micros(next_at), maybe_sent, row.id),
+            )
+
+    def mark_simplified(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """The service refused the text itself: the plainest one goes next, at once."""
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE outbox SET sending = 0, simplified = 1, last_reason = ?, next_at = ? "
+                "WHERE id = ?",
+                (reason, to_micros(now), row.id),
+            )
+
+    def mark_dead(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """It will never be accepted."""
+        with self._transaction():
+            self._finish(row.id, "dead", reason, to_micros(now))
+
+    def hold_receiver(self, receiver: str, *, until: datetime) -> None:
+        """The service asked to be left alone until then."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO receivers (name, not_before) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET not_before = excluded.not_before",
+                (receiver, to_micros(until)),
+            )
+
+    def note_accepted(self, receiver: str, *, now: datetime) -> None:
+        """A test message got through: earlier failures of the receiver are over."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO receivers (name, accepted_at) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET accepted_at = excluded.accepted_at",
+                (receiver, to_micros(now)),
+            )
+
+    def failing_receivers(self, *, now: datetime, overdue: timedelta) -> dict[str, str]:
+        """Receivers with a dead message since they last accepted one, or an overdue critical one.
+
+        The value says what is wrong, without secrets.
+        """
+        with self._errors(), self._lock:
+            dead = self._connection.execute(
+                """
+                SELECT o.receiver, COUNT(*), MAX(o.last_reason)
+                FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
+                WHERE o.status = 'dead' AND o.finished_at > COALESCE(r.accepted_at, 0)
+                GROUP BY o.receiver
+                """
+            ).fetchall()
+            late = self._connection.execute(
+                """
+                SELECT receiver, COUNT(*), MIN(created_at), MAX(last_reason) FROM outbox
+                WHERE status = 'pending' AND severity = ? AND created_at <= ?
+                GROUP BY receiver
+                """,
+                (Severity.CRITICAL.rank, to_micros(now - overdue)),
+            ).fetchall()
+        failing = {
+            name: f"{count} given up, the last with: {reason}" for name, count, reason in dead
+        }
+        for name, count, since, reason in late:
+            waits = f"{count} critical waiting since {from_micros(since):%H:%M:%S} UTC"
+            failing[name] = f"{waits}: {reason or 'no attempt has ended yet'}"
+        return failing
+
+    def receiver_statuses(self) -> dict[str, ReceiverStatus]:
+        """Counts and the last failure per receiver."""
+        with self._errors(), self._lock:
+            rows = self._connection.execute(
+                """
+                SELECT receiver,
+                  SUM(CASE WHEN status = 'pending' THEN 1 ELSE 0 END),
+                  SUM(CASE WHEN status = 'dead' THEN 1 ELSE 0 END),
+                  SUM(CASE WHEN status = 'sent' THEN 1 ELSE 0 END),
+                  MIN(CASE WHEN status = 'pending' THEN created_at END),
+                  (SELECT l.last_reason FROM outbox l WHERE l.receiver = o.receiver
+                    AND l.status <> 'sent' AND l.last_reason IS NOT NULL
+                    ORDER BY l.id DESC LIMIT 1)
+                FROM outbox o GROUP BY receiver
+                """
+            ).fetchall()
+        return {row[0]: _receiver_status(row) for row in rows}
+
+    def prune(self, *, now: datetime) -> None:
+        """Forget messages that were finished long ago."""
+        before = to_micros(now - _KEEP_FINISHED)
+        with self._transaction():
+            self._connection.execute(
+                "DELETE FROM outbox_alerts WHERE outbox_id IN (SELECT id FROM outbox "
+                "WHERE status <> 'pending' AND finished_at < ?)",
+                (before,),
+            )
+            self._connection.execute(
+                "DELETE FROM outbox WHERE status <> 'pending' AND finished_at < ?", (before,)
+            )
+
+    def _bury_expired(self, receiver: str, at: int) -> None:
+        self._connection.execute(
+            "UPDATE outbox SET status = 'dead', finished_at = ?, "
+            "last_reason = 'not delivered in time: ' || COALESCE(last_reason, 'no attempt') "
+            "WHERE receiver = ? AND status = 'pending' AND sending = 0 AND expires_at <= ?",
+            (at, receiver, at),
+        )
+
+    def _finish(self, outbox_id: int, status: str, reason: str, at: int) -> None:
+        self._connection.execute(
+            "UPDATE outbox SET sending = 0, status = ?, last_reason = ?, finished_at = ? "
+            "WHERE id = ?",
+            (status, reason, at, outbox_id),
+        )
+
+    # ── plumbing ────────────────────────────────────────────────────────────
+
+    def _migrate(self) -> None:
+        with self._transaction():
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(_MIGRATIONS):
+                raise StoreError(
+                    f"{self._path}: written by a newer version of alerting "
+                    f"(schema {version}, this one knows {len(_MIGRATIONS)})"
+                )
+            for number, script in enumerate(_MIGRATIONS[version:], start=version + 1):
+                for statement in script.split(";"):
+                    if statement.strip():
+                        self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {number}")
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        # IMMEDIATE: a deferred transaction that reads first cannot become a writer once another
+        # process has written, and SQLite does not even wait then.
+        with self._errors(), self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StoreError(f"state file {self._path}: {error}") from error
+        except OSError as error:
+            raise StoreError(f"state file {self._path}: {error.strerror}") from error
+
+
+# A row that may be sent: nobody sends it now, and no older one about the same alert waits.
+_SENDABLE = """
+    o.status = 'pending' AND o.sending = 0 AND NOT EXISTS (
+      SELECT 1 FROM outbox_alerts mine
+      JOIN outbox_alerts older ON older.fingerprint = mine.fingerprint
+      JOIN outbox e ON e.id = older.outbox_id
+      WHERE mine.outbox_id = o.id AND e.receiver = o.receiver AND e.status = 'pending'
+      AND e.id < o.id)
+"""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # created by ourselves: SQLite would take the umask's mode, and balances are nobody's business
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, isolation_level=None, timeout=_BUSY_TIMEOUT_MS / 1000, check_same_thread=False
+    )
+    mode = "WAL" if sqlite3.sqlite_version_info >= _WAL_IS_SAFE else "TRUNCATE"
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    connection.execute(f"PRAGMA journal_mode = {mode}")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _told(row: tuple[Any, ...]) -> Told:
+    print_, receiver, episode, severity, told_at, delivered, waiting = row
+    return Told(
+        fingerprint=print_,
+        receiver=receiver,
+        episode=episode,
+        severity=Severity(severity),
+        at=from_micros(told_at),
+        delivered=bool(delivered),
+        waiting=bool(waiting),
+    )
+
+
+def _receiver_status(row: tuple[Any, ...]) -> ReceiverStatus:
+    name, pending, dead, sent, oldest, reason = row
+    return ReceiverStatus(
+        name=name,
+        pending=pending,
+        dead=dead,
+        sent=sent,
+        oldest_pending_at=None if oldest is None else from_micros(oldest),
+        last_reason=reason,
+    )
