@@ -50,7 +50,7 @@ def samples(snapshot: Snapshot, scope: Scope) -> Iterator[Sample]:
     if scope is Scope.WALLET:
         for wallet in snapshot.wallets:
             yield _wallet_sample(snapshot, wallet)
-    elif scope is Scope.SYMBOL:
+    else:
         wallets = {wallet.base_asset: wallet.fields for wallet in snapshot.wallets}
         for row in snapshot.symbols:
             yield _symbol_sample(snapshot.account, row, wallets.get(row.base_asset, {}))

@@ -35,19 +35,14 @@ def plan(
     now: datetime,
 ) -> Plan:
     """Every notification that is due now for these alerts (all of one account)."""
-    after = {key: entry for key, entry in told.items() if entry.receiver in ruleset.receivers}
-    due: dict[str, list[Item]] = {}
+    planner = _Planner(ruleset, told, now)
     for alert in alerts:
-        if alert.state is State.FIRING:
-            _tell_firing(ruleset, alert, after, due, now)
+        severity = alert.severity
+        if alert.state is State.FIRING and severity is not None:
+            planner.tell_firing(alert, severity)
         else:
-            _tell_resolved(ruleset, alert, after, due)
-    notifications = tuple(
-        _notification(receiver, due[receiver], now)
-        for receiver in ruleset.receivers
-        if receiver in due
-    )
-    return Plan(notifications=notifications, told=after)
+            planner.tell_resolved(alert)
+    return planner.finish()
 
 
 def route_of(ruleset: Ruleset, alert: Alert) -> Route:
@@ -59,10 +54,11 @@ def route_of(ruleset: Ruleset, alert: Alert) -> Route:
         "rule": alert.rule,
         "severity": severity.value if severity else "",
     }
-    for route in ruleset.routes:
-        if all(pattern.matches(labels.get(key, "")) for key, pattern in route.match.items()):
-            return route
-    return ruleset.routes[-1]
+    return next(
+        route
+        for route in ruleset.routes
+        if all(pattern.matches(labels.get(key, "")) for key, pattern in route.match.items())
+    )
 
 
 def receivers_of(ruleset: Ruleset, alert: Alert) -> tuple[str, ...]:
@@ -90,59 +86,71 @@ def reason_to_tell(
     return Reason.REPEAT if reached else Reason.FIRING
 
 
-def _tell_firing(
-    ruleset: Ruleset,
-    alert: Alert,
-    told: dict[tuple[str, str], Told],
-    due: dict[str, list[Item]],
-    now: datetime,
-) -> None:
-    route, severity = route_of(ruleset, alert), alert.severity
-    if severity is None:
-        return
-    for receiver in receivers_of(ruleset, alert):
-        key = (alert.fingerprint, receiver)
-        entry = told.get(key)
-        reason = reason_to_tell(alert, severity, entry, route, now=now)
-        if reason is None:
-            continue
-        same = entry if entry is not None and entry.episode == alert.episode else None
-        due.setdefault(receiver, []).append(
-            Item(
+class _Planner:
+    """The working set of one plan."""
+
+    def __init__(
+        self, ruleset: Ruleset, told: Mapping[tuple[str, str], Told], now: datetime
+    ) -> None:
+        self.ruleset = ruleset
+        self.now = now
+        self.told = {key: entry for key, entry in told.items() if key[1] in ruleset.receivers}
+        #: receiver -> what it is to be told
+        self.due: dict[str, list[Item]] = {}
+
+    def tell_firing(self, alert: Alert, severity: Severity) -> None:
+        """Whoever is routed to and knows less than is true."""
+        route = route_of(self.ruleset, alert)
+        for receiver in receivers_of(self.ruleset, alert):
+            key = (alert.fingerprint, receiver)
+            entry = self.told.get(key)
+            reason = reason_to_tell(alert, severity, entry, route, now=self.now)
+            if reason is None:
+                continue
+            same = entry if entry is not None and entry.episode == alert.episode else None
+            before = same.severity if same else severity
+            item = Item(
                 alert=alert,
                 reason=reason,
                 state=State.FIRING,
                 severity=severity,
-                previous_severity=same.severity if same and same.severity != severity else None,
+                previous_severity=before if before != severity else None,
             )
-        )
-        told[key] = Told(
-            fingerprint=alert.fingerprint,
-            receiver=receiver,
-            episode=alert.episode,
-            severity=max(severity, same.severity) if same else severity,
-            at=now,
-            delivered=same.delivered if same else False,
-            waiting=True,
-        )
-
-
-def _tell_resolved(
-    ruleset: Ruleset,
-    alert: Alert,
-    told: dict[tuple[str, str], Told],
-    due: dict[str, list[Item]],
-) -> None:
-    entries = [entry for entry in told.values() if entry.fingerprint == alert.fingerprint]
-    for entry in entries:
-        del told[alert.fingerprint, entry.receiver]
-        # whoever never got a message of it has nothing to take back
-        reached = entry.delivered or entry.waiting
-        if reached and ruleset.receivers[entry.receiver]:
-            item = Item(
-                alert=alert, reason=Reason.RESOLVED, state=State.RESOLVED, severity=entry.severity
+            self.due.setdefault(receiver, []).append(item)
+            self.told[key] = Told(
+                fingerprint=alert.fingerprint,
+                receiver=receiver,
+                episode=alert.episode,
+                severity=max(severity, before),
+                at=self.now,
+                delivered=same is not None and same.delivered,
+                waiting=True,
             )
-            due.setdefault(entry.receiver, []).append(item)
+
+    def tell_resolved(self, alert: Alert) -> None:
+        """Whoever was told of the episode, wherever the routes point by now."""
+        entries = [entry for key, entry in self.told.items() if key[0] == alert.fingerprint]
+        for entry in entries:
+            del self.told[entry.fingerprint, entry.receiver]
+            # whoever never got a message of it has nothing to take back
+            reached = entry.delivered or entry.waiting
+            if reached and self.ruleset.receivers[entry.receiver]:
+                item = Item(
+                    alert=alert,
+                    reason=Reason.RESOLVED,
+                    state=State.RESOLVED,
+                    severity=entry.severity,
+                )
+                self.due.setdefault(entry.receiver, []).append(item)
+
+    def finish(self) -> Plan:
+        """One notification per receiver, in the file's order of receivers."""
+        notifications = tuple(
+            _notification(receiver, self.due[receiver], self.now)
+            for receiver in self.ruleset.receivers
+            if receiver in self.due
+        )
+        return Plan(notifications=notifications, told=self.told)
 
 
 def _notification(receiver: str, items: list[Item], now: datetime) -> Notification:
