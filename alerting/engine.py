@@ -463,11 +463,10 @@ def _subject(rule: Rule) -> _Subject:
 
 
 def _builtin_subject(name: str, settings: BuiltinRule, *, immediate: bool) -> _Subject:
-    threshold = metrics.seconds(settings.for_) if name == BLIND else Decimal(0)
     rung = RungRule(
         severity=settings.severity,
-        threshold=threshold,
-        clear=threshold,
+        threshold=Decimal(0),
+        clear=Decimal(0),
         for_=ZERO if immediate else settings.for_,
         keep_firing_for=settings.keep_firing_for,
     )

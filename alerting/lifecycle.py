@@ -105,10 +105,9 @@ def _advance_firing(
         return replace(rung, clear_for=None), None
     if trust is Trust.SUSPECT:
         # it may not start the timer nor end the episode, but it does not break the time seen
-        running = rung.clear_for is not None
-        return (
-            replace(rung, clear_for=(rung.clear_for or ZERO) + stretch) if running else rung
-        ), None
+        if rung.clear_for is None:
+            return rung, None
+        return replace(rung, clear_for=rung.clear_for + stretch), None
     clear_for = ZERO if rung.clear_for is None else rung.clear_for + stretch
     if clear_for < rule.keep_firing_for:
         return replace(rung, clear_for=clear_for), None

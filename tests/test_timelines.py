@@ -184,6 +184,72 @@ def test_every_rung_that_changes_is_one_transition():
     ]
 
 
+def instants(simulation):
+    (alert,) = simulation.states()
+    return [
+        None if at is None else int((at - T0).total_seconds())
+        for at in (alert.active_at, alert.fired_at, alert.resolved_at)
+    ]
+
+
+def test_an_alert_remembers_first_breach_first_firing_and_end():
+    rungs = (make_rung(WARNING, "1000", for_=30), make_rung(CRITICAL, "250", for_=30))
+    simulation = simulate(*rungs)
+    seen, worst = [], []
+    for number, token in enumerate("900 900 200 200 200 900 2000".split()):
+        simulation.see(outcome(token, T0 + number * STEP), T0 + number * STEP)
+        simulation.stuck = {"desk"}  # an alert that was never told is kept until it is over
+        if simulation.states():
+            seen.append(instants(simulation))
+            worst.append(simulation.states()[0].worst)
+    assert seen == [[0, None, None]] * 2 + [[0, 30, None]] * 4
+    assert worst == [None, None, WARNING, WARNING, CRITICAL, CRITICAL]
+    ended = simulation.notifications[-1].items[0].alert
+    assert [ended.active_at, ended.fired_at, ended.resolved_at] == [
+        T0,
+        T0 + 2 * STEP,
+        T0 + 6 * STEP,
+    ]
+    assert (ended.worst, ended.resolved_why) == (CRITICAL, ChangeReason.CLEAR)
+
+
+def test_a_new_episode_forgets_the_old_one():
+    simulation = simulate(make_rung(WARNING, "1000"), make_rung(CRITICAL, "250"))
+    severities("200 2000 900", simulation)
+    (alert,) = simulation.states()
+    assert instants(simulation) == [30, 30, None]
+    assert (alert.worst, alert.resolved_why) == (WARNING, None)
+    episodes = {n.items[0].alert.episode for n in simulation.notifications}
+    assert len(episodes) == 2
+
+
+def test_a_rung_still_pending_when_the_alert_resolves_starts_the_next_episode():
+    rungs = (make_rung(WARNING, "1000", for_=60), make_rung(CRITICAL, "250"))
+    simulation = simulate(*rungs)
+    severities("200 900 900 900 900", simulation)
+    assert [t.target.value for t in simulation.transitions] == [
+        "pending",
+        "firing",
+        "resolved",
+        "firing",
+    ]
+    assert instants(simulation) == [0, 60, None]
+
+
+def test_every_transition_says_why():
+    simulation = simulate(make_rung(WARNING, "1000", for_=15), make_rung(CRITICAL, "250"))
+    severities("900 200 900 1200 900 1200", simulation)
+    assert [t.reason.value for t in simulation.transitions] == [
+        "breach",
+        "breach held",
+        "breach",
+        "clear",
+        "clear",
+        "breach",
+        "clear",
+    ]
+
+
 def test_when_false_is_no_breach():
     rule = make_rule("floor", VALUE, make_rung(), when="total_position_margin > 50")
     simulation = Simulation(make_ruleset(rule))
