@@ -1,0 +1,338 @@
+"""How numbers, times and alerts are put into words; and how foreign text is made harmless.
+
+All results are plain text: escaping for a service is rendering.py's business.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from alerting.units import EXACT, ZERO, format_duration, parse_instant, plain
+
+#: One alert as templates see it: plain str, Decimal, datetime, dict and None only.
+Data = dict[str, Any]
+
+UNKNOWN = "n/a"
+#: A name (symbol, label) longer than this is cut; nobody reads on, and no service shows it.
+MAX_NAME = 120
+#: An annotation longer than this is left out as a whole.
+MAX_ANNOTATION = 700
+_MAX_PLACES = 18
+_DAY = timedelta(days=1)
+
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_BREAKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
+_NO_CHARACTERS = frozenset("\ufeff\ufffe\uffff")
+
+_MARKERS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
+_RATIO = re.compile(r"ratio|concentration", re.IGNORECASE)
+
+
+# ── foreign text ────────────────────────────────────────────────────────────
+
+
+def clean(text: str, *, multiline: bool = False) -> str:
+    """NFC without control, surrogate and bidi-control characters; else every character stays."""
+    if multiline:
+        return "\n".join(clean(line) for line in text.splitlines()).strip("\n")
+    kept = []
+    for character in text:
+        if character in _BREAKS:
+            kept.append(" ")
+        elif character not in _BIDI | _NO_CHARACTERS and unicodedata.category(character) not in {
+            "Cc",
+            "Cs",
+        }:
+            kept.append(character)
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def clean_name(text: str) -> str:
+    """Clean a symbol, label or rule name; the result is no longer than MAX_NAME."""
+    name = clean(text).strip()
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
+
+
+def fit_lines(text: str, *, cap: int = MAX_ANNOTATION) -> str:
+    """Whole lines of `text` up to `cap` characters, and how many were left out."""
+    lines = text.split("\n")
+    kept = list(lines)
+    while kept and len("\n".join(kept)) > cap:
+        kept.pop()
+    if len(kept) == len(lines):
+        return text
+    if not kept:
+        return f"(left out: {len(text)} characters)"
+    return "\n".join([*kept, f"and {len(lines) - len(kept)} more lines"])
+
+
+# ── numbers and times ───────────────────────────────────────────────────────
+
+
+def money(value: object) -> str:
+    """Write a number digit for digit, without an exponent; "n/a" for none."""
+    number = _number(value)
+    return UNKNOWN if number is None else plain(number)
+
+
+def percent(value: object, places: int = 2) -> str:
+    """0.3821 as `38.21%`, rounded to `places`, but never to zero."""
+    number = _number(value)
+    return UNKNOWN if number is None else _percent(number, max(0, min(int(places), _MAX_PLACES)))
+
+
+def duration(value: object) -> str:
+    """Write a timedelta, or a number of seconds, as `1h30m`, to two units."""
+    if isinstance(value, timedelta):
+        return _rough(value)
+    number = _number(value)
+    if number is None or abs(number) > Decimal(10) ** 11:
+        return UNKNOWN
+    return _rough(timedelta(microseconds=int(number.scaleb(6, EXACT))))
+
+
+def ago(value: object, *, now: datetime) -> str:
+    """Write an instant as `12m ago`, a duration likewise; "n/a" for none."""
+    if isinstance(value, datetime):
+        instant = value if value.tzinfo else value.replace(tzinfo=UTC)
+        value = now - instant
+    if not isinstance(value, timedelta):
+        return UNKNOWN
+    if abs(value) < timedelta(seconds=1):
+        return "just now"
+    return f"{_rough(value)} ago" if value > ZERO else f"in {_rough(-value)}"
+
+
+def instant(value: object) -> str:
+    """Write an instant as `2026-01-01 00:00:30 UTC`, to the second."""
+    if not isinstance(value, datetime):
+        return UNKNOWN
+    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _number(value: object) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, (Decimal, int, float, str)):
+        return None
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError:
+        return None
+    return number if number.is_finite() else None
+
+
+def _percent(number: Decimal, places: int, *, apart_from: Decimal | None = None) -> str:
+    """Enough digits that a difference (from zero, from `apart_from`) is not rounded away."""
+    text = ""
+    for digits in range(places, _MAX_PLACES + 1):
+        text = _rounded(number, digits)
+        if number != 0 and Decimal(text) == 0:
+            continue
+        if apart_from is None or number == apart_from or text != _rounded(apart_from, digits):
+            break
+    return f"{text}%"
+
+
+def _rounded(number: Decimal, places: int) -> str:
+    hundredfold = number.scaleb(2, EXACT)
+    text = f"{hundredfold.quantize(Decimal(1).scaleb(-places), context=EXACT):f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text in {"-0", ""} else text
+
+
+def _rough(length: timedelta) -> str:
+    """To two units: nobody needs the seconds of a day."""
+    step = timedelta(seconds=1)
+    for size, fine in ((_DAY, timedelta(hours=1)), (timedelta(hours=1), timedelta(minutes=1))):
+        if abs(length) >= size:
+            step = fine
+            break
+    if abs(length) < step:
+        return format_duration(length)
+    whole = (abs(length) // step) * step
+    return format_duration(whole if length > ZERO else -whole)
+
+
+# ── alerts ──────────────────────────────────────────────────────────────────
+
+
+def describe(item: Mapping[str, Any], *, now: datetime) -> Data:
+    """Give an alert of a payload as templates see it: cleaned, with its ready-made phrases."""
+    labels = {clean_name(k): clean_name(str(v)) for k, v in item["labels"].items()}
+    alert: Data = {
+        "id": clean_name(item["id"]),
+        "rule": clean_name(item["rule"]),
+        "labels": labels,
+        "account": labels.get("account", "alerting"),
+        "episode": item.get("episode", 0),
+        "detail": fit_lines(clean(item.get("detail") or "", multiline=True)),
+        "values": {clean_name(k): _number(v) for k, v in item.get("values", {}).items()},
+    }
+    for key in ("state", "reason", "severity", "previous_severity", "direction", "why"):
+        alert[key] = item.get(key)
+    for key in ("value", "threshold", "clear", "distance"):
+        alert[key] = _number(item.get(key))
+    for key in ("active_at", "fired_at", "resolved_at"):
+        alert[key] = parse_instant(item[key]) if item.get(key) else None
+    return alert | _phrases(alert, now)
+
+
+def _phrases(alert: Data, now: datetime) -> Data:
+    labels = alert["labels"]
+    subject = labels.get("symbol") or labels.get("base_asset") or ""
+    name = " ".join(filter(None, (alert["rule"], labels.get("symbol") or _unpriced(alert))))
+    resolved = alert["state"] == "resolved"
+    return {
+        "marker": "✅" if resolved else _MARKERS.get(alert["severity"], "⚪"),
+        "subject": subject,
+        "name": name,
+        "label_line": " · ".join(f"{key} {text}" for key, text in labels.items()),
+        "status": "RESOLVED" if resolved else str(alert["severity"]).upper(),
+        "change": _change(alert),
+        "headline": f"{name}: {_brief(alert)}",
+        "short": _short(alert, name),
+        "level": _level(alert),
+        "since": _since(alert, now),
+    }
+
+
+def is_ratio(alert: Data) -> bool:
+    """Whether its numbers read as percent."""
+    numbers = [alert[key] for key in ("value", "threshold", "clear") if alert[key] is not None]
+    return bool(_RATIO.search(alert["rule"])) and all(abs(number) <= 10 for number in numbers)
+
+
+def _unpriced(alert: Data) -> str:
+    """Name the settlement asset where no unit behind the number says it."""
+    asset: str = alert["labels"].get("base_asset", "")
+    return asset if not _unit(alert) or alert["value"] is None else ""
+
+
+def _unit(alert: Data) -> str:
+    if _RATIO.search(alert["rule"]):
+        return ""
+    return str(alert["labels"].get("base_asset", ""))
+
+
+def _amount(alert: Data, key: str, *, unit: bool = False) -> str:
+    number = alert[key]
+    if number is None:
+        return UNKNOWN
+    if is_ratio(alert):
+        other = alert["threshold"] if key == "value" else None
+        return _percent(number, 2, apart_from=other)
+    text = money(number)
+    return f"{text} {_unit(alert)}".strip() if unit else text
+
+
+def _gap(alert: Data) -> str:
+    """How far from the line, without a sign; between percentages these are points."""
+    gap = abs(alert["distance"])
+    if is_ratio(alert):
+        return f"{_percent(gap, 2)[:-1]} points"
+    return money(gap)
+
+
+def _change(alert: Data) -> str:
+    """Say what is new: "escalated from warning", "repeat", "was critical", or nothing."""
+    previous, reason = alert["previous_severity"], alert["reason"]
+    if alert["state"] == "resolved":
+        return f"was {alert['severity']}"
+    if reason == "escalated":
+        return f"escalated from {previous}" if previous else "escalated"
+    if reason == "repeat":
+        return f"repeat, before: {previous}" if previous else "repeat"
+    return ""
+
+
+def _brief(alert: Data) -> str:
+    """How bad, for the first line: "241.07 USDT, 8.93 below 250"."""
+    if alert["state"] == "resolved":
+        return _resolution(alert)
+    value = _amount(alert, "value", unit=True)
+    if alert["detail"]:
+        return str(alert["detail"]).partition("\n")[0]
+    if alert["value"] is None or alert["distance"] is None:
+        return "no value" if alert["value"] is None else value
+    threshold = _amount(alert, "threshold")
+    if alert["distance"] > 0:
+        return f"{value}, {_gap(alert)} {alert['direction']} {threshold}"
+    return f"{value}, not clear yet"
+
+
+def _resolution(alert: Data) -> str:
+    if alert["why"] == "gone":
+        return "position closed"
+    if alert["why"] == "rule removed":
+        return "the rule was removed"
+    if alert["value"] is None or alert["detail"]:
+        return "over"
+    return f"back to {_amount(alert, 'value', unit=True)}"
+
+
+def _short(alert: Data, name: str) -> str:
+    """One alert among several, in the first line: "floor 241.07 (< 250)"."""
+    if alert["state"] == "resolved":
+        return f"{name} resolved"
+    if alert["value"] is None or alert["threshold"] is None or alert["detail"]:
+        return name
+    sign = ">" if alert["direction"] == "above" else "<"
+    if alert["distance"] is None or alert["distance"] <= 0:
+        return f"{name} {_amount(alert, 'value')}"
+    escalated = ", escalated" if alert["reason"] == "escalated" else ""
+    line = _amount(alert, "threshold")
+    return f"{name} {_amount(alert, 'value')} ({sign} {line}{escalated})"
+
+
+def _level(alert: Data) -> str:
+    """How bad, in the message: value, line, the distance in units and in % of the line."""
+    if alert["detail"]:
+        return str(alert["detail"])
+    if alert["value"] is None:
+        return "no value"
+    value = _amount(alert, "value", unit=True)
+    if alert["threshold"] is None or alert["distance"] is None:
+        return f"now {value}"
+    threshold, clear = _amount(alert, "threshold"), _amount(alert, "clear")
+    if alert["state"] == "resolved":
+        return f"now {value}; the line is {threshold}{_clears(alert, clear)}"
+    if alert["distance"] > 0:
+        past = f"{_gap(alert)}{_share(alert)} {alert['direction']} {threshold}"
+        return f"{value}: {past}{_clears(alert, clear)}"
+    return f"{value}: no longer {alert['direction']} {threshold}, not clear yet" + _clears(
+        alert, clear
+    )
+
+
+def _clears(alert: Data, clear: str) -> str:
+    if alert["clear"] is None or alert["clear"] == alert["threshold"]:
+        return ""
+    return f", clears at {clear}"
+
+
+def _share(alert: Data) -> str:
+    """Put the distance in percent of the threshold."""
+    if not alert["threshold"]:
+        return ""
+    share = EXACT.divide(abs(alert["distance"]), abs(alert["threshold"]))
+    return f" ({_percent(share, 2)})"
+
+
+def _since(alert: Data, now: datetime) -> str:
+    """Since when, absolute and relative."""
+    fired, active, resolved = alert["fired_at"], alert["active_at"], alert["resolved_at"]
+    if alert["state"] == "resolved":
+        lasted = f" after {_rough(resolved - fired)}" if resolved and fired else ""
+        over = f"resolved {instant(resolved)} ({ago(resolved, now=now)})" if resolved else "over"
+        return f"{over}{lasted}"
+    start = fired or active
+    if start is None:
+        return ""
+    text = f"firing since {instant(start)} ({ago(start, now=now)})"
+    early = fired and active and fired - active >= timedelta(seconds=1)
+    return f"{text}, first seen {_rough(fired - active)} earlier" if early else text
