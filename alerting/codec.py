@@ -88,6 +88,8 @@ def encode_alert(alert: Alert) -> Document:
         "resolved_at": _instant(alert.resolved_at),
         "resolved_why": alert.resolved_why.value if alert.resolved_why else None,
         "worst": alert.worst.value if alert.worst else None,
+        "flips": [rfc3339(at) for at in alert.flips],
+        "flapping": alert.flapping,
     }
 
 
@@ -115,6 +117,8 @@ def decode_alert(document: Document) -> Alert:
         resolved_at=_parsed(document["resolved_at"]),
         resolved_why=ChangeReason(document["resolved_why"]) if document["resolved_why"] else None,
         worst=Severity(document["worst"]) if document["worst"] else None,
+        flips=tuple(parse_instant(text) for text in document["flips"]),
+        flapping=document["flapping"],
     )
 
 
@@ -168,6 +172,7 @@ def _encode_item(item: Item) -> Document:
         if item.state is State.RESOLVED and alert.resolved_why
         else None,
         "detail": alert.detail,
+        "flapping": item.flapping,
         "annotations": dict(alert.annotations),
         "values": {name: plain(number) for name, number in alert.values.items()},
     }

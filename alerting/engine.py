@@ -127,8 +127,8 @@ class _Evaluation:
     def __init__(self, ruleset: Ruleset, memory: Memory, now: datetime) -> None:
         self.ruleset = ruleset
         self.now = now
+        self.memory = memory
         self.account = memory.account
-        self.told = memory.told
         self.alerts = dict(memory.alerts)
         self.transitions: list[Transition] = []
         if self.account.first_polled_at is None:
@@ -188,18 +188,30 @@ class _Evaluation:
 
     def finish(self) -> Step:
         """Plan the notifications and keep only what still matters."""
-        plan = routing.plan(self.ruleset, self.alerts.values(), self.told, now=self.now)
+        alerts = {print_: self._settle(alert) for print_, alert in self.alerts.items()}
+        memory = replace(self.memory, account=self.account, alerts=alerts)
+        plan = routing.plan(self.ruleset, memory, now=self.now)
         open_alerts = {print_ for print_, _ in plan.told}
         kept = {
             print_: alert
-            for print_, alert in self.alerts.items()
-            if alert.state is not State.INACTIVE or print_ in open_alerts
+            for print_, alert in alerts.items()
+            if alert.state is not State.INACTIVE or alert.flips or print_ in open_alerts
         }
         return Step(
-            memory=Memory(account=self.account, alerts=kept, told=plan.told),
+            memory=replace(memory, alerts=kept, told=plan.told),
             transitions=tuple(self.transitions),
             notifications=plan.notifications,
         )
+
+    def _settle(self, alert: Alert) -> Alert:
+        """Look at how often the alert went up and down lately."""
+        flapping = self.ruleset.flapping
+        if flapping is None:
+            return replace(alert, flips=(), flapping=False) if alert.flips else alert
+        recent = tuple(at for at in alert.flips if self.now - at < flapping.within)
+        # it must calm down well below where it started, or flapping itself would flap
+        most = flapping.changes // 2 if alert.flapping else flapping.changes
+        return replace(alert, flips=recent, flapping=len(recent) > most)
 
     def drop_removed_rules(self) -> None:
         """End the alerts and the rungs that the rules file does not know any more."""
@@ -411,6 +423,8 @@ class _Evaluation:
             after = replace(after, worst=max(after.worst or after.severity, after.severity))
         if before is State.FIRING and after.state is not State.FIRING:
             after = replace(after, resolved_at=self.now, resolved_why=changes[-1].reason)
+        if (before is State.FIRING) is not (after.state is State.FIRING):
+            after = replace(after, flips=(*after.flips, self.now))
         self.alerts[after.fingerprint] = after
         self.transitions += [self._transition(after, change) for change in changes]
 

@@ -175,6 +175,9 @@ class Alert:
     resolved_why: ChangeReason | None = None
     #: worst severity that fired in the present (or last) episode
     worst: Severity | None = None
+    #: when it lately began or ceased to fire, as far back as flapping is looked for
+    flips: tuple[datetime, ...] = ()
+    flapping: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -254,6 +257,10 @@ class Told:
     delivered: bool = False
     #: a message about this alert still waits in the outbox
     waiting: bool = False
+    #: reminders since the last news
+    repeats: int = 0
+    #: it was told that the alert flaps, and is left in peace until it settles
+    flapping: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -267,6 +274,8 @@ class Item:
     severity: Severity
     #: what the receiver was told before, where that differs
     previous_severity: Severity | None = None
+    #: it goes up and down, and nothing more is said until it settles
+    flapping: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -280,6 +289,33 @@ class Notification:
     severity: Severity
     observed_at: datetime
     items: tuple[Item, ...]
+
+
+# ── what people asked for ────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Silence:
+    """Somebody wants to hear nothing of some alerts for a while."""
+
+    id: int
+    #: label (or rule, severity, id) -> glob; all must match
+    matchers: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ack:
+    """Somebody has seen an alert: no reminders until it escalates or resolves."""
+
+    fingerprint: str
+    episode: int
+    severity: Severity
+    at: datetime
+    author: str
 
 
 # ── what is remembered ──────────────────────────────────────────────────────
@@ -310,3 +346,7 @@ class Memory:
     alerts: Mapping[str, Alert]
     #: (fingerprint, receiver) -> what was told
     told: Mapping[tuple[str, str], Told]
+    #: those that have not ended yet
+    silences: tuple[Silence, ...] = ()
+    #: fingerprint -> acknowledgement
+    acks: Mapping[str, Ack] = field(default_factory=dict)

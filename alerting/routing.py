@@ -6,11 +6,23 @@ its own: whoever was told less than what is true now, and is routed to, is told.
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from alerting.model import Alert, Item, Notification, Reason, Severity, State, Told
+from alerting.model import (
+    Ack,
+    Alert,
+    Item,
+    Memory,
+    Notification,
+    Reason,
+    Severity,
+    Silence,
+    State,
+    Told,
+)
 from alerting.rules import DELIVERY_FAILING, Route, Ruleset
 
 # Which reason names a message that carries several: news before reminders.
@@ -27,16 +39,10 @@ class Plan:
     told: Mapping[tuple[str, str], Told]
 
 
-def plan(
-    ruleset: Ruleset,
-    alerts: Iterable[Alert],
-    told: Mapping[tuple[str, str], Told],
-    *,
-    now: datetime,
-) -> Plan:
-    """Every notification that is due now for these alerts (all of one account)."""
-    planner = _Planner(ruleset, told, now)
-    for alert in alerts:
+def plan(ruleset: Ruleset, memory: Memory, *, now: datetime) -> Plan:
+    """Every notification that is due now for the alerts of one account."""
+    planner = _Planner(ruleset, memory, now)
+    for alert in memory.alerts.values():
         severity = alert.severity
         if alert.state is State.FIRING and severity is not None:
             planner.tell_firing(alert, severity)
@@ -45,20 +51,54 @@ def plan(
     return planner.finish()
 
 
-def route_of(ruleset: Ruleset, alert: Alert) -> Route:
-    """The first route that matches; the last one matches everything."""
+def labels_of(alert: Alert) -> dict[str, str]:
+    """What routes and silences match: all labels, and the rule's name, severity and id."""
     severity = alert.severity or alert.worst
-    labels = {
+    return {
         **alert.extra_labels,
         **alert.labels,
         "rule": alert.rule,
         "severity": severity.value if severity else "",
+        "id": alert.id,
     }
+
+
+def route_of(ruleset: Ruleset, alert: Alert) -> Route:
+    """The first route that matches; the last one matches everything."""
+    labels = labels_of(alert)
     return next(
         route
         for route in ruleset.routes
         if all(pattern.matches(labels.get(key, "")) for key, pattern in route.match.items())
     )
+
+
+def silence_of(silences: Iterable[Silence], alert: Alert, *, now: datetime) -> Silence | None:
+    """The silence that keeps an alert quiet now, if any: the one that ends last."""
+    labels = labels_of(alert)
+    matching = [
+        silence
+        for silence in silences
+        if silence.starts_at <= now < silence.ends_at
+        and all(
+            fnmatch.fnmatchcase(labels.get(key, ""), glob) for key, glob in silence.matchers.items()
+        )
+    ]
+    return max(matching, key=lambda silence: silence.ends_at, default=None)
+
+
+def is_muted(route: Route, severity: Severity, *, now: datetime) -> bool:
+    """True if a window of the route keeps this severity quiet now."""
+    if severity is Severity.CRITICAL and not route.mute_critical:
+        return False
+    return any(window.covers(now) for window in route.mute)
+
+
+def is_acked(ack: Ack | None, alert: Alert) -> bool:
+    """True while the acknowledged episode goes on and is no worse than it was then."""
+    if ack is None or ack.episode != alert.episode:
+        return False
+    return alert.severity is not None and alert.severity <= ack.severity
 
 
 def receivers_of(ruleset: Ruleset, alert: Alert) -> tuple[str, ...]:
@@ -75,13 +115,16 @@ def reason_to_tell(
     alert: Alert, severity: Severity, entry: Told | None, route: Route, *, now: datetime
 ) -> Reason | None:
     """Why one receiver of its route is to be told now of a firing alert; None: it is not."""
+    if entry is not None and entry.flapping and alert.flapping:
+        worse = severity is Severity.CRITICAL and severity > entry.severity
+        return Reason.ESCALATED if worse else None
     if entry is None or entry.episode != alert.episode:
         return Reason.FIRING
     reached = entry.delivered or entry.waiting
     if severity > entry.severity:
         return Reason.ESCALATED if reached else Reason.FIRING
     # an unsent message already says it: reminders must not pile up behind it
-    if entry.waiting or now - entry.at < route.repeat_interval:
+    if entry.waiting or now - entry.at < route.repeat.after(entry.repeats):
         return None
     return Reason.REPEAT if reached else Reason.FIRING
 
@@ -89,48 +132,37 @@ def reason_to_tell(
 class _Planner:
     """The working set of one plan."""
 
-    def __init__(
-        self, ruleset: Ruleset, told: Mapping[tuple[str, str], Told], now: datetime
-    ) -> None:
+    def __init__(self, ruleset: Ruleset, memory: Memory, now: datetime) -> None:
         self.ruleset = ruleset
+        self.memory = memory
         self.now = now
-        self.told = {key: entry for key, entry in told.items() if key[1] in ruleset.receivers}
+        known = ruleset.receivers
+        self.told = {key: entry for key, entry in memory.told.items() if key[1] in known}
         #: receiver -> what it is to be told
         self.due: dict[str, list[Item]] = {}
 
     def tell_firing(self, alert: Alert, severity: Severity) -> None:
         """Whoever is routed to and knows less than is true."""
         route = route_of(self.ruleset, alert)
+        if self._silenced(alert) or is_muted(route, severity, now=self.now):
+            return
+        acked = is_acked(self.memory.acks.get(alert.fingerprint), alert)
         for receiver in receivers_of(self.ruleset, alert):
-            key = (alert.fingerprint, receiver)
-            entry = self.told.get(key)
+            entry = self.told.get((alert.fingerprint, receiver))
             reason = reason_to_tell(alert, severity, entry, route, now=self.now)
-            if reason is None:
+            if reason is None or (acked and reason is Reason.REPEAT):
                 continue
-            same = entry if entry is not None and entry.episode == alert.episode else None
-            before = same.severity if same else severity
-            item = Item(
-                alert=alert,
-                reason=reason,
-                state=State.FIRING,
-                severity=severity,
-                previous_severity=before if before != severity else None,
-            )
-            self.due.setdefault(receiver, []).append(item)
-            self.told[key] = Told(
-                fingerprint=alert.fingerprint,
-                receiver=receiver,
-                episode=alert.episode,
-                severity=max(severity, before),
-                at=self.now,
-                delivered=same is not None and same.delivered,
-                waiting=True,
-            )
+            self._tell(alert, severity, receiver, reason)
 
     def tell_resolved(self, alert: Alert) -> None:
         """Whoever was told of the episode, wherever the routes point by now."""
+        if alert.flapping or self._silenced(alert):
+            return
+        route = route_of(self.ruleset, alert)
         entries = [entry for key, entry in self.told.items() if key[0] == alert.fingerprint]
         for entry in entries:
+            if is_muted(route, entry.severity, now=self.now):
+                continue
             del self.told[entry.fingerprint, entry.receiver]
             # whoever never got a message of it has nothing to take back
             reached = entry.delivered or entry.waiting
@@ -151,6 +183,35 @@ class _Planner:
             if receiver in self.due
         )
         return Plan(notifications=notifications, told=self.told)
+
+    def _silenced(self, alert: Alert) -> bool:
+        return silence_of(self.memory.silences, alert, now=self.now) is not None
+
+    def _tell(self, alert: Alert, severity: Severity, receiver: str, reason: Reason) -> None:
+        key = (alert.fingerprint, receiver)
+        entry = self.told.get(key)
+        same = entry if entry is not None and entry.episode == alert.episode else None
+        before = same.severity if same else severity
+        item = Item(
+            alert=alert,
+            reason=reason,
+            state=State.FIRING,
+            severity=severity,
+            previous_severity=before if before != severity else None,
+            flapping=alert.flapping,
+        )
+        self.due.setdefault(receiver, []).append(item)
+        self.told[key] = Told(
+            fingerprint=alert.fingerprint,
+            receiver=receiver,
+            episode=alert.episode,
+            severity=max(severity, before),
+            at=self.now,
+            delivered=same is not None and same.delivered,
+            waiting=True,
+            repeats=same.repeats + 1 if same and reason is Reason.REPEAT else 0,
+            flapping=alert.flapping,
+        )
 
 
 def _notification(receiver: str, items: list[Item], now: datetime) -> Notification:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from alerting.expressions import Expression
 from alerting.model import Severity
 from alerting.units import ZERO
+from alerting.windows import Window
 
 
 class Scope(enum.Enum):
@@ -99,14 +100,46 @@ ROUTE_LABELS = ("severity", "rule", "account", "base_asset", "symbol", "exchange
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Repeat:
+    """When a receiver is reminded of an alert that still fires."""
+
+    #: after it was told any news
+    first: timedelta
+    #: each further reminder waits so many times longer
+    factor: Decimal = Decimal(1)
+    #: but never longer than this; None: no bound
+    longest: timedelta | None = None
+
+    def after(self, repeats: int) -> timedelta:
+        """How long to wait after so many reminders since the last news."""
+        delay, longest = self.first, self.longest or timedelta.max
+        for _ in range(repeats):
+            if delay >= longest or self.factor == 1:
+                break
+            delay = min(longest, timedelta(seconds=float(self.factor) * delay.total_seconds()))
+        return min(delay, longest)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flapping:
+    """More than `changes` times up or down `within` this time is flapping."""
+
+    changes: int
+    within: timedelta
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Route:
     """Which receivers take an alert, and how often they are reminded."""
 
     receivers: tuple[str, ...]
     #: label -> pattern; all must match; empty: matches everything
     match: Mapping[str, NamePattern] = field(default_factory=dict)
-    #: how long after it was last told a receiver is reminded of an alert that still fires
-    repeat_interval: timedelta = timedelta(hours=4)
+    repeat: Repeat = Repeat(first=timedelta(hours=4))
+    #: while one of them covers now, the route's receivers are told later
+    mute: tuple[Window, ...] = ()
+    #: critical alerts pass through a mute unless this is set
+    mute_critical: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,5 +175,7 @@ class Ruleset:
     #: one entry for each of BUILTIN_NAMES; for `blind`, `rule-undefined` and `delivery-failing`
     #: `for_` is the whole delay (defaults: blind_after, blind_after, 5 minutes)
     builtin: Mapping[str, BuiltinRule]
+    #: None: an alert may go up and down as often as it likes
+    flapping: Flapping | None = None
     #: how far an accounting identity may be off, in units of the asset
     tolerance: Decimal = Decimal("0.000001")

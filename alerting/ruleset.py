@@ -18,6 +18,7 @@ from alerting.rules import (
     ROUTE_LABELS,
     Direction,
     NamePattern,
+    Repeat,
     Route,
     Rule,
     RungRule,
@@ -288,7 +289,7 @@ class RouteReader:
         return Route(
             receivers=tuple(section.receivers),
             match=match,
-            repeat_interval=section.repeat_interval,
+            repeat=Repeat(first=section.repeat_interval),
         )
 
     def _check_last(self, sections: list[RouteSection]) -> None:

@@ -43,6 +43,8 @@ _MIGRATIONS = (
       severity TEXT NOT NULL,
       told_at BIGINT NOT NULL,
       delivered INTEGER NOT NULL,
+      repeats INTEGER NOT NULL,
+      flapping INTEGER NOT NULL,
       PRIMARY KEY (fingerprint, receiver)
     );
     CREATE INDEX told_by_account ON told (account);
@@ -72,6 +74,42 @@ _MIGRATIONS = (
       PRIMARY KEY (outbox_id, fingerprint)
     );
     CREATE INDEX outbox_alerts_by_fingerprint ON outbox_alerts (fingerprint);
+    CREATE TABLE silences (
+      id INTEGER PRIMARY KEY,
+      matchers TEXT NOT NULL,
+      starts_at BIGINT NOT NULL,
+      ends_at BIGINT NOT NULL,
+      author TEXT NOT NULL,
+      reason TEXT NOT NULL
+    );
+    CREATE TABLE acks (
+      fingerprint TEXT PRIMARY KEY,
+      episode BIGINT NOT NULL,
+      severity TEXT NOT NULL,
+      acked_at BIGINT NOT NULL,
+      author TEXT NOT NULL
+    );
+    CREATE TABLE transitions (
+      id INTEGER PRIMARY KEY,
+      account TEXT NOT NULL,
+      at BIGINT NOT NULL,
+      rule TEXT NOT NULL,
+      fingerprint TEXT NOT NULL,
+      severity TEXT NOT NULL,
+      source TEXT NOT NULL,
+      target TEXT NOT NULL,
+      value TEXT,
+      reason TEXT NOT NULL
+    );
+    CREATE INDEX transitions_by_alert ON transitions (fingerprint, at);
+    CREATE TABLE history (
+      id INTEGER PRIMARY KEY,
+      account TEXT NOT NULL,
+      at BIGINT NOT NULL,
+      body BLOB,
+      error TEXT
+    );
+    CREATE INDEX history_by_time ON history (at);
     CREATE TABLE receivers (
       name TEXT PRIMARY KEY,
       not_before BIGINT NOT NULL DEFAULT 0,
@@ -170,7 +208,7 @@ class Store:
         told = query(
             """
             SELECT t.fingerprint, t.receiver, t.episode, t.severity, t.told_at, t.delivered,
-              EXISTS (SELECT 1 FROM outbox_alerts a JOIN outbox o ON o.id = a.outbox_id
+              t.repeats, t.flapping, EXISTS (SELECT 1 FROM outbox_alerts a JOIN outbox o ON o.id = a.outbox_id
                 WHERE a.fingerprint = t.fingerprint AND o.receiver = t.receiver
                 AND o.status = 'pending')
             FROM told t WHERE t.account = ?
@@ -211,11 +249,13 @@ class Store:
     def _save_told(self, account: str, entry: Told) -> None:
         self._connection.execute(
             """
-            INSERT INTO told (fingerprint, receiver, account, episode, severity, told_at, delivered)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO told (fingerprint, receiver, account, episode, severity, told_at,
+              delivered, repeats, flapping)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (fingerprint, receiver) DO UPDATE SET episode = excluded.episode,
               severity = excluded.severity, told_at = excluded.told_at,
-              delivered = excluded.delivered
+              delivered = excluded.delivered, repeats = excluded.repeats,
+              flapping = excluded.flapping
             """,
             (
                 entry.fingerprint,
@@ -225,6 +265,8 @@ class Store:
                 entry.severity.value,
                 to_micros(entry.at),
                 int(entry.delivered),
+                entry.repeats,
+                int(entry.flapping),
             ),
         )
 
@@ -544,7 +586,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _told(row: tuple[Any, ...]) -> Told:
-    print_, receiver, episode, severity, told_at, delivered, waiting = row
+    print_, receiver, episode, severity, told_at, delivered, repeats, flapping, waiting = row
     return Told(
         fingerprint=print_,
         receiver=receiver,
@@ -553,6 +595,8 @@ def _told(row: tuple[Any, ...]) -> Told:
         at=from_micros(told_at),
         delivered=bool(delivered),
         waiting=bool(waiting),
+        repeats=repeats,
+        flapping=bool(flapping),
     )
 
 

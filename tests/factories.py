@@ -20,6 +20,7 @@ from alerting.rules import (
     BuiltinRule,
     Direction,
     NamePattern,
+    Repeat,
     Route,
     Rule,
     Ruleset,
@@ -95,11 +96,12 @@ def make_ruleset(
     )
 
 
-def make_route(*receivers, repeat=4 * 3600, **match):
+def make_route(*receivers, repeat=4 * 3600, options=None, **match):
     return Route(
         receivers=receivers,
         match={k: NamePattern((v,) if isinstance(v, str) else tuple(v)) for k, v in match.items()},
-        repeat_interval=duration(repeat),
+        repeat=repeat if isinstance(repeat, Repeat) else Repeat(first=duration(repeat)),
+        **(options or {}),
     )
 
 
