@@ -1,0 +1,52 @@
+"""Log lines on stderr, as text or JSON, without secrets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+
+from alerting.redaction import RedactingFilter
+from alerting.units import rfc3339
+
+LEVELS = ("debug", "info", "warning", "error")
+FORMATS = ("text", "json")
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "at": _at(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_text:
+            entry["error"] = record.exc_text
+        return json.dumps(entry, ensure_ascii=False)
+
+
+class _TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_at(record)} {record.levelname.lower():7} {record.getMessage()}"
+        return f"{line}\n{record.exc_text}" if record.exc_text else line
+
+
+def set_up(level: str, form: str) -> None:
+    """Send all loggers to stderr; every handler masks secrets."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
+    handler.addFilter(RedactingFilter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    if level != "debug":
+        # what failed is in our own lines
+        for noisy in ("urllib3", "apprise", "markdown", "charset_normalizer"):
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+
+
+def _at(record: logging.LogRecord) -> str:
+    instant = datetime.fromtimestamp(record.created, UTC)
+    return rfc3339(instant.replace(microsecond=instant.microsecond // 1000 * 1000))

@@ -1,0 +1,286 @@
+"""The two ways to run: one cycle for cron, and the daemon's loop. Both end in `judge`.
+
+poll ──▶ snapshot or failure ──▶ engine.step inside store.evaluate ──▶ commit ──▶ dispatcher
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from alerting import engine
+from alerting.delivery import Dispatcher, Result
+from alerting.engine import ProgramFacts, Step
+from alerting.errors import StoreError
+from alerting.model import FailureKind, Memory, PollFailure, Snapshot
+from alerting.notifiers import Outcome
+from alerting.process import Systemd
+from alerting.rules import DELIVERY_FAILING, Ruleset
+from alerting.settings import PollSettings
+from alerting.store import Store
+from alerting.units import plain
+
+log = logging.getLogger("alerting")
+
+#: The pseudo-account of alerts about the program itself.
+PROGRAM = ""
+# A cycle from cron must be over before the next one starts.
+_ONCE_DELIVERY_SECONDS = 25.0
+_SHUTDOWN_DELIVERY_SECONDS = 5.0
+_MAIN_LOOP_SECONDS = 1.0
+# How often the daemon looks at its own receivers.
+_PROGRAM_EVERY = 5.0
+_PRUNE_EVERY = timedelta(hours=6)
+# The loops tick on whole seconds of each other up to this jitter of the machine.
+_JITTER = timedelta(milliseconds=150)
+_SHORTEST_BEAT = timedelta(seconds=5)
+
+
+class Poller(Protocol):
+    """Reads one account's wallet."""
+
+    def poll(self) -> Snapshot | PollFailure:
+        """One reading; never raises for anything outside."""
+
+    def cancel(self) -> None:
+        """End a poll under way at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CycleResult:
+    """What one cycle for cron came to."""
+
+    #: account -> what the poll gave
+    polls: Mapping[str, Snapshot | PollFailure]
+    deliveries: tuple[Result, ...]
+    #: False: something due is still on its way
+    drained: bool
+
+    @property
+    def ok(self) -> bool:
+        """True if every account was read and every due message was accepted."""
+        read = all(isinstance(outcome, Snapshot) for outcome in self.polls.values())
+        told = all(result.attempt.outcome is Outcome.ACCEPTED for result in self.deliveries)
+        return read and told and self.drained
+
+
+def beat(now: datetime, last: datetime | None) -> datetime:
+    """`now`, moved onto a whole number of seconds after `last` where only jitter is between.
+
+    Polls every 15 s come 14.99 or 15.01 s apart; without this `for: 30s` would be met by the
+    third poll on one day and by the fourth on another.
+    """
+    if last is None or now - last < _SHORTEST_BEAT:
+        return now
+    on_beat = last + timedelta(seconds=round((now - last).total_seconds()))
+    return on_beat if abs(now - on_beat) <= _JITTER else now
+
+
+@dataclass(kw_only=True)
+class Cycle:
+    """Judges outcomes and stores what follows; shared by cron and daemon."""
+
+    ruleset: Ruleset
+    store: Store
+    dispatcher: Dispatcher
+    clock: Callable[[], datetime]
+    config_error: str | None = None
+    _program_open: bool = field(default=True)
+
+    def judge(self, account: str, outcome: Snapshot | PollFailure | None) -> None:
+        """Evaluate one account, commit, log, and set delivery going."""
+
+        def step(memory: Memory) -> Step:
+            now = beat(self.clock(), memory.account.last_snapshot_at)
+            return engine.step(self.ruleset, memory, outcome, now=now)
+
+        self._finish(self.store.evaluate(account, step))
+
+    def judge_safely(self, account: str, outcome: Snapshot | PollFailure) -> None:
+        """As `judge`; a mistake of ours in judging counts as a failed poll, so that it is told."""
+        try:
+            self.judge(account, outcome)
+        except StoreError:
+            raise
+        except Exception as error:
+            log.exception("account %s: this snapshot could not be judged", account)
+            text = f"internal error while judging: {type(error).__name__}"
+            failure = PollFailure(account=account, kind=FailureKind.UNKNOWN, text=text)
+            self.judge(account, failure)
+
+    def judge_program(self) -> None:
+        """Evaluate the program itself, where there is anything to say."""
+        now = self.clock()
+        overdue = self.ruleset.builtin[DELIVERY_FAILING].for_
+        failing = self.store.failing_receivers(now=now, overdue=overdue)
+        known = {name: why for name, why in failing.items() if name in self.ruleset.receivers}
+        if not (known or self.config_error or self._program_open):
+            return
+        facts = ProgramFacts(failing_receivers=known, config_error=self.config_error)
+        judge = functools.partial(engine.step_program, self.ruleset, facts=facts, now=now)
+        step = self.store.evaluate(PROGRAM, judge)
+        self._program_open = bool(step.memory.alerts)
+        self._finish(step)
+
+    def forget_removed_accounts(self) -> None:
+        """End the alerts of accounts that left the rules file."""
+        for name in self.store.accounts():
+            if name not in self.ruleset.accounts and self.store.memory(name).alerts:
+                self.judge(name, None)
+
+    def _finish(self, step: Step) -> None:
+        for change in step.transitions:
+            log.info(
+                "%s %s: %s -> %s (%s), value %s",
+                change.rule,
+                "/".join(change.labels.values()),
+                change.source.value,
+                change.target.value,
+                change.reason.value,
+                "none" if change.value is None else plain(change.value),
+            )
+        if step.notifications:
+            self.dispatcher.wake()
+
+
+def run_once(cycle: Cycle, pollers: Mapping[str, Poller], deliveries: list[Result]) -> CycleResult:
+    """Poll every account, judge, commit, deliver what is due; `deliveries` is being filled."""
+    polls: dict[str, Snapshot | PollFailure] = {}
+    errors: list[StoreError] = []
+
+    def read(name: str, poller: Poller) -> None:
+        polls[name] = outcome = poller.poll()
+        _log_failure(name, outcome)
+        try:
+            cycle.judge_safely(name, outcome)
+        except StoreError as error:
+            errors.append(error)
+
+    cycle.store.recover()
+    cycle.forget_removed_accounts()
+    cycle.dispatcher.wake()
+    threads = [
+        threading.Thread(target=read, args=item, name=f"account-{item[0]}", daemon=True)
+        for item in pollers.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    cycle.judge_program()
+    drained = cycle.dispatcher.drain(seconds=_ONCE_DELIVERY_SECONDS)
+    # a message that was refused for good just now is to be told to the others just now
+    cycle.judge_program()
+    drained = cycle.dispatcher.drain(seconds=5.0) and drained
+    cycle.store.prune(now=cycle.clock())
+    cycle.dispatcher.stop()
+    return CycleResult(polls=polls, deliveries=tuple(deliveries), drained=drained)
+
+
+class Daemon:
+    """A thread per account on a steady beat; the main thread watches and feeds the watchdog."""
+
+    def __init__(
+        self,
+        cycle: Cycle,
+        pollers: Mapping[str, Poller],
+        *,
+        poll: PollSettings,
+        systemd: Systemd,
+    ) -> None:
+        self._cycle = cycle
+        self._pollers = pollers
+        self._poll = poll
+        self._systemd = systemd
+        self._stop = threading.Event()
+        #: account -> monotonic instant of its last finished cycle
+        self._alive: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """Ask the loop to end; safe in a signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Run until `stop`; sends under way get a bounded time to finish."""
+        cycle = self._cycle
+        recovered = cycle.store.recover()
+        if recovered:
+            log.warning("%d messages were being sent when the last run ended", recovered)
+        cycle.forget_removed_accounts()
+        cycle.dispatcher.wake()
+        for name, poller in self._pollers.items():
+            self._alive[name] = time.monotonic()
+            threading.Thread(
+                target=self._account_loop, args=(name, poller), name=f"account-{name}", daemon=True
+            ).start()
+        self._systemd.notify("READY=1")
+        self._watch()
+        self._systemd.notify("STOPPING=1")
+        for poller in self._pollers.values():
+            poller.cancel()
+        cycle.dispatcher.stop()
+        if not cycle.dispatcher.drain(seconds=_SHUTDOWN_DELIVERY_SECONDS):
+            log.warning("a message was still being sent; it will be sent again, marked as repeat")
+
+    def _watch(self) -> None:
+        pruned_at = self._cycle.clock()
+        program_due = 0.0
+        while not self._stop.wait(_MAIN_LOOP_SECONDS):
+            try:
+                if time.monotonic() >= program_due:
+                    self._cycle.judge_program()
+                    program_due = time.monotonic() + _PROGRAM_EVERY
+                if self._cycle.clock() - pruned_at > _PRUNE_EVERY:
+                    pruned_at = self._cycle.clock()
+                    self._cycle.store.prune(now=pruned_at)
+            except StoreError as error:
+                log.error("%s; trying again", error)  # noqa: TRY400 - a user's disk, not a bug
+                continue
+            if self._all_alive():
+                self._systemd.notify("WATCHDOG=1")
+
+    def _all_alive(self) -> bool:
+        allowed = (3 * self._poll.interval + self._poll.timeout).total_seconds() + 5
+        now = time.monotonic()
+        return all(now - at < allowed for at in self._alive.values())
+
+    def _account_loop(self, name: str, poller: Poller) -> None:
+        interval = self._poll.interval.total_seconds()
+        due = time.monotonic()
+        failing = False
+        while not self._stop.is_set():
+            outcome = poller.poll()
+            if self._stop.is_set():
+                return  # a poll that we cut ourselves is no failure
+            failing = _log_failure(name, outcome, again=failing)
+            try:
+                self._cycle.judge_safely(name, outcome)
+                self._alive[name] = time.monotonic()
+            except StoreError as error:
+                log.error("%s; this poll is not judged", error)  # noqa: TRY400
+            due = next_due(due, interval, time.monotonic())
+            self._stop.wait(due - time.monotonic())
+
+
+def next_due(due: float, interval: float, now: float) -> float:
+    """The next beat after `now`: no drift, and after a stall no burst of missed ones."""
+    missed = max(0, math.floor((now - due) / interval))
+    return due + (missed + 1) * interval
+
+
+def _log_failure(name: str, outcome: Snapshot | PollFailure, *, again: bool = False) -> bool:
+    if isinstance(outcome, PollFailure):
+        log.log(logging.DEBUG if again else logging.WARNING, "account %s: %s", name, outcome)
+        return True
+    if again:
+        log.warning("account %s: readable again", name)
+    return False

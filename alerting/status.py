@@ -1,0 +1,216 @@
+"""What `status` shows: accounts, alerts and the outbox, for people and as JSON."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from alerting import codec
+from alerting.model import AccountState, Alert, Memory, Severity, State
+from alerting.settings import Config
+from alerting.store import ReceiverStatus, Store
+from alerting.units import format_duration, plain, rfc3339
+
+_COLOURS = {"critical": "31;1", "warning": "33;1", "info": "36;1", "ok": "32", "dim": "2"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overview:
+    """Everything that `status` shows, at one instant."""
+
+    now: datetime
+    accounts: Mapping[str, AccountState]
+    #: pending and firing ones, worst first
+    alerts: tuple[Alert, ...]
+    receivers: Mapping[str, ReceiverStatus]
+
+
+def overview(config: Config, store: Store | None, *, now: datetime) -> Overview:
+    """Read the state file; `store` None: there is none yet."""
+    accounts = {name: AccountState(name=name) for name in config.accounts}
+    memories: list[Memory] = []
+    receivers: Mapping[str, ReceiverStatus] = {}
+    if store is not None:
+        accounts |= {k: v for k, v in store.accounts().items() if k in accounts}
+        memories = [store.memory(name) for name in ["", *accounts]]
+        receivers = store.receiver_statuses()
+    alerts = [a for m in memories for a in m.alerts.values() if a.state is not State.INACTIVE]
+    alerts.sort(key=_order)
+    return Overview(now=now, accounts=accounts, alerts=tuple(alerts), receivers=receivers)
+
+
+def as_json(view: Overview) -> dict[str, Any]:
+    """The document of `status --json`."""
+    counts = {
+        key: sum(getattr(receiver, key) for receiver in view.receivers.values())
+        for key in ("pending", "dead", "sent")
+    }
+    return {
+        "now": rfc3339(view.now),
+        "accounts": {name: _account(state, view.now) for name, state in view.accounts.items()},
+        "alerts": [_alert(alert) for alert in view.alerts],
+        "outbox": counts,
+        "receivers": {
+            name: {
+                "pending": receiver.pending,
+                "dead": receiver.dead,
+                "sent": receiver.sent,
+                "last_failure": receiver.last_reason,
+            }
+            for name, receiver in view.receivers.items()
+        },
+    }
+
+
+def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> str:
+    """A table for a terminal."""
+    paint = _Paint(sys.stdout.isatty() if colour is None else colour)
+    lines = [paint("ACCOUNTS", "dim")]
+    lines += _table([_account_row(state, view, config, paint) for state in view.accounts.values()])
+    firing = sum(alert.state is State.FIRING for alert in view.alerts)
+    pending = len(view.alerts) - firing
+    lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
+    lines += _table([_alert_row(alert, view.now, paint) for alert in view.alerts])
+    if not view.alerts:
+        lines.append("  none")
+    lines += ["", paint("OUTBOX", "dim")]
+    names = list(config.receivers)
+    lines += _table([_receiver_row(name, view.receivers.get(name), view, paint) for name in names])
+    return "\n".join(lines)
+
+
+class _Paint:
+    def __init__(self, on: bool) -> None:  # noqa: FBT001 - private, one caller
+        self.on = on
+
+    def __call__(self, text: str, colour: str) -> str:
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.on else text
+
+
+def _account(state: AccountState, now: datetime) -> dict[str, Any]:
+    last = state.last_snapshot_at
+    return {
+        "last_snapshot_at": rfc3339(last) if last else None,
+        "snapshot_age": max(0.0, round((now - last).total_seconds(), 3)) if last else None,
+        "poll_failures": state.poll_failures,
+        "last_error": state.last_error,
+    }
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    threshold = _threshold(alert)
+    return {
+        "id": alert.id,
+        "rule": alert.rule,
+        "labels": codec.shown_labels(alert),
+        "state": alert.state.value,
+        "severity": alert.severity.value if alert.severity else None,
+        "value": None if alert.value is None else plain(alert.value),
+        "threshold": threshold,
+        "active_at": rfc3339(alert.active_at) if alert.active_at else None,
+        "fired_at": rfc3339(alert.fired_at)
+        if alert.fired_at and alert.state is State.FIRING
+        else None,
+        "acked": False,
+        "silenced": False,
+    }
+
+
+def _threshold(alert: Alert) -> str | None:
+    line = alert.thresholds.get(alert.severity) if alert.severity else None
+    return plain(line[0]) if line and not alert.detail else None
+
+
+def _account_row(
+    state: AccountState, view: Overview, config: Config, paint: _Paint
+) -> tuple[str, ...]:
+    if state.first_polled_at is None:
+        return (f"  {state.name}", paint("never polled", "dim"), "")
+    seen = "no snapshot yet"
+    if state.last_snapshot_at is not None:
+        age = view.now - state.last_snapshot_at
+        fresh = age < config.ruleset.blind_after
+        seen = paint(
+            f"seen {_ago(state.last_snapshot_at, view.now)} ago", "ok" if fresh else "critical"
+        )
+    trouble = ""
+    if state.poll_failures:
+        trouble = paint(f"{state.poll_failures} failed polls: {state.last_error}", "warning")
+    return (f"  {state.name}", seen, trouble)
+
+
+def _alert_row(alert: Alert, now: datetime, paint: _Paint) -> tuple[str, ...]:
+    severity = alert.severity or Severity.INFO
+    labels = {k: v for k, v in alert.labels.items() if k != "exchange"}
+    since = alert.fired_at if alert.state is State.FIRING else alert.active_at
+    value = "" if alert.value is None else _short(plain(alert.value))
+    line = _threshold(alert)
+    versus = f"{'>' if alert.direction == 'above' else '<'} {line}" if line is not None else ""
+    firing = alert.state is State.FIRING
+    word = severity.value.upper() if firing else "pending"
+    return (
+        "  " + paint(word, severity.value if firing else "dim"),
+        alert.rule,
+        "/".join(labels.values()),
+        f"{value} {versus}".strip(),
+        f"for {_ago(since, now)}" if since else "",
+        paint(alert.id, "dim"),
+        alert.detail,
+    )
+
+
+def _receiver_row(
+    name: str, receiver: ReceiverStatus | None, view: Overview, paint: _Paint
+) -> tuple[str, ...]:
+    if receiver is None:
+        return (f"  {name}", "nothing sent yet", "", "", "")
+    oldest = receiver.oldest_pending_at
+    waiting = f"{receiver.pending} waiting"
+    if oldest:
+        waiting = paint(f"{waiting}, the oldest for {_ago(oldest, view.now)}", "warning")
+    dead = paint(f"{receiver.dead} dead", "critical") if receiver.dead else "0 dead"
+    trouble = f"last failure: {receiver.last_reason}" if receiver.last_reason else ""
+    return (f"  {name}", f"{receiver.sent} sent", waiting, dead, trouble)
+
+
+def _table(rows: Iterable[tuple[str, ...]]) -> list[str]:
+    rows = list(rows)
+    widths = [max(map(_visible, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell + " " * (width - _visible(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _visible(text: str) -> int:
+    length, inside = 0, False
+    for character in text:
+        if character == "\x1b":
+            inside = True
+        elif inside:
+            inside = character != "m"
+        else:
+            length += 1
+    return length
+
+
+def _short(number: str) -> str:
+    whole, _, places = number.partition(".")
+    return f"{whole}.{places[:8]}".rstrip(".") if places else whole
+
+
+def _ago(instant: datetime, now: datetime) -> str:
+    seconds = max(0, int((now - instant).total_seconds()))
+    if seconds >= 3600:
+        seconds -= seconds % 60
+    return format_duration(timedelta(seconds=seconds))
+
+
+def _order(alert: Alert) -> tuple[bool, int, str, str]:
+    severity = alert.severity or Severity.INFO
+    return (alert.state is not State.FIRING, -severity.rank, alert.rule, alert.fingerprint)
