@@ -56,6 +56,7 @@ _GONE_AFTER = 2
 class Step:
     """The outcome of one evaluation."""
 
+    at: datetime
     memory: Memory
     transitions: tuple[Transition, ...]
     notifications: tuple[Notification, ...]
@@ -130,6 +131,8 @@ class _Evaluation:
         self.memory = memory
         self.account = memory.account
         self.alerts = dict(memory.alerts)
+        #: rules with an alert that is remembered; all others are quick to judge
+        self.known_rules = {alert.rule for alert in memory.alerts.values()}
         self.transitions: list[Transition] = []
         if self.account.first_polled_at is None:
             self.account = replace(self.account, first_polled_at=now)
@@ -147,8 +150,10 @@ class _Evaluation:
         trust = Trust.SUSPECT if flaws else Trust.GOOD
         if before.poll_failures == 0:
             self.stretch = self._unbroken(before.last_snapshot_at)
-        for rule in self._rules(Scope.WALLET, Scope.SYMBOL):
-            self._judge_rule(rule, snapshot, trust, before.last_snapshot_at)
+        for scope in (Scope.WALLET, Scope.SYMBOL):
+            samples = list(metrics.samples(snapshot, scope))
+            for rule in self._rules(scope):
+                self._judge_rule(rule, samples, trust, before.last_snapshot_at)
         self._judge_suspect_data(flaws)
         assets = before.assets | {wallet.base_asset for wallet in snapshot.wallets}
         self.account = replace(
@@ -164,7 +169,7 @@ class _Evaluation:
         """What can be judged without a snapshot: the account rules and `blind`."""
         for rule in self._rules(Scope.ACCOUNT):
             sample = metrics.account_sample(self.account, self.now)
-            known = self.alerts.get(fingerprint(rule.name, sample.labels))
+            known = self._known(rule, sample)
             stretch = self._unbroken(known.judged_at if known else None)
             undefined = [] if self._judge_sample(rule, sample, Trust.GOOD, stretch) else [sample]
             known = self.alerts.get(fingerprint(RULE_UNDEFINED, self._undefined_labels(rule)))
@@ -198,6 +203,7 @@ class _Evaluation:
             if alert.state is not State.INACTIVE or alert.flips or print_ in open_alerts
         }
         return Step(
+            at=self.now,
             memory=replace(memory, alerts=kept, told=plan.told),
             transitions=tuple(self.transitions),
             notifications=plan.notifications,
@@ -236,14 +242,13 @@ class _Evaluation:
                 yield rule
 
     def _judge_rule(
-        self, rule: Rule, snapshot: Snapshot, trust: Trust, before: datetime | None
+        self, rule: Rule, samples: list[Sample], trust: Trust, before: datetime | None
     ) -> None:
-        samples = [s for s in metrics.samples(snapshot, rule.scope) if _applies(rule, s.labels)]
-        undefined, seen = [], set()
+        undefined = []
         for sample in samples:
-            print_ = fingerprint(rule.name, sample.labels)
-            seen.add(print_)
-            known = self.alerts.get(print_)
+            if not _applies(rule, sample.labels):
+                continue
+            known = self._known(rule, sample)
             # a stretch counts only if the alert was judged at both of its ends
             seen_before = known is not None and known.judged_at == before
             stretch = self.stretch if seen_before else ZERO
@@ -251,7 +256,12 @@ class _Evaluation:
                 undefined.append(sample)
         self._judge_undefined(rule, undefined, self.stretch, trust)
         if trust is Trust.GOOD and rule.scope is Scope.SYMBOL:
-            self._miss_rows(rule, seen)
+            self._miss_rows(rule, samples)
+
+    def _known(self, rule: Rule, sample: Sample) -> Alert | None:
+        if rule.name not in self.known_rules:
+            return None
+        return self.alerts.get(fingerprint(rule.name, sample.labels))
 
     def _judge_sample(self, rule: Rule, sample: Sample, trust: Trust, stretch: timedelta) -> bool:
         """False: the expression has no value; the alert holds as it is."""
@@ -261,11 +271,15 @@ class _Evaluation:
         if wanted is None or (wanted and number is None):
             self._touch(rule, sample)
             return False
+        verdict = _verdicts(rule, number if wanted else None)
+        quiet = all(verdict(rung) is not Verdict.BREACH for rung in rule.rungs)
+        if quiet and rule.name not in self.known_rules:
+            return True  # what nearly always happens: nothing was, and nothing is
         self._apply(
             _subject(rule),
             _Finding(
                 labels=sample.labels,
-                verdict=_verdicts(rule, number if wanted else None),
+                verdict=verdict,
                 stretch=stretch,
                 trust=trust,
                 value=number,
@@ -276,13 +290,14 @@ class _Evaluation:
 
     def _touch(self, rule: Rule, sample: Sample) -> None:
         """The row is there, though it cannot be judged: it is not missing."""
-        known = self.alerts.get(fingerprint(rule.name, sample.labels))
+        known = self._known(rule, sample)
         if known is not None:
             self.alerts[known.fingerprint] = replace(known, missed=0)
 
-    def _miss_rows(self, rule: Rule, seen: set[str]) -> None:
-        for alert in list(self.alerts.values()):
-            if alert.rule != rule.name or alert.fingerprint in seen:
+    def _miss_rows(self, rule: Rule, samples: list[Sample]) -> None:
+        present = [sample.labels for sample in samples]
+        for alert in [a for a in self.alerts.values() if a.rule == rule.name]:
+            if alert.labels in present:
                 continue
             missed = replace(alert, missed=alert.missed + 1)
             self.alerts[alert.fingerprint] = missed
@@ -344,6 +359,8 @@ class _Evaluation:
         value: Decimal | None = None,
     ) -> None:
         """`detail` is what is wrong, None if nothing is; `immediate`: its delay is already over."""
+        if detail is None and name not in self.known_rules:
+            return
         known = self.alerts.get(fingerprint(name, labels))
         if detail is None and known is None:
             return
@@ -449,6 +466,15 @@ class _Evaluation:
             value=alert.value,
             reason=change.reason,
         )
+
+
+def all_delivered(memory: Memory) -> Memory:
+    """The memory after every waiting message was accepted at once: where nothing is really sent."""
+    told = {
+        key: replace(entry, waiting=False, delivered=entry.delivered or entry.waiting)
+        for key, entry in memory.told.items()
+    }
+    return replace(memory, told=told)
 
 
 def _applies(rule: Rule, labels: Mapping[str, str]) -> bool:

@@ -49,6 +49,8 @@ class NamePattern:
 
     def matches(self, name: str) -> bool:
         """True if some pattern takes `name` (or all only exclude) and none excludes it."""
+        if not self.patterns:
+            return True
         excluding = [p[1:] for p in self.patterns if p.startswith("!")]
         including = [p for p in self.patterns if not p.startswith("!")]
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in excluding):
