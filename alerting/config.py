@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -22,14 +23,24 @@ from alerting.rules import (
     RULE_UNDEFINED,
     SUSPECT_DATA,
     BuiltinRule,
+    Flapping,
     Ruleset,
 )
 from alerting.ruleset import RouteReader, RuleReader
-from alerting.rulesfile import Account, Builtin, Poll, Receiver, RulesFile
+from alerting.rulesfile import (
+    Account,
+    Builtin,
+    FlappingSection,
+    HeartbeatSection,
+    Poll,
+    Receiver,
+    RulesFile,
+)
 from alerting.settings import (
     DEFAULT_BASE_URL,
     AccountSettings,
     Config,
+    Heartbeat,
     PollSettings,
     ReceiverSettings,
 )
@@ -43,9 +54,26 @@ _MAX_SECRET_BYTES = 64 * 1024
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _MILLISECOND = timedelta(milliseconds=1)
+#: valid, and of no use to anybody: what stands for a secret that is not read
+_PLACEHOLDERS = {
+    ("accounts", "api_key"): "0" * 64,
+    ("accounts", "secret_key"): "0" * 64,
+    ("receivers", "url"): "json://127.0.0.1/",
+    ("heartbeat", "url"): "http://127.0.0.1/",
+}
 
 
-def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
+class Secrets(enum.Enum):
+    """Whether a rules file is read with its secrets."""
+
+    REQUIRED = "required"
+    #: neither the environment nor a `*_file` is read; their secrets are placeholders
+    IGNORED = "ignored"
+
+
+def load_config(
+    path: Path, *, environ: Mapping[str, str], secrets: Secrets = Secrets.REQUIRED
+) -> Config:
     """The rules file at `path`; a ConfigError carries all that is wrong with it."""
     document = _read(path)
     report = Report(document)
@@ -54,7 +82,7 @@ def load_config(path: Path, *, environ: Mapping[str, str]) -> Config:
         report.value((), f"must be a mapping with the keys {keys}, not {kind_of(document.data)}")
         raise ConfigError(report.problems)
     sections = read_sections(report)
-    loader = _Loader(report=report, folder=path.parent, environ=environ)
+    loader = _Loader(report=report, folder=path.parent, environ=environ, secrets=secrets)
     config = loader.config(path, sections)
     if config is None or report.problems:
         raise ConfigError(report.redacted())
@@ -90,36 +118,47 @@ class _Loader:
     report: Report
     folder: Path
     environ: Mapping[str, str]
+    secrets: Secrets
 
     def config(self, path: Path, file: RulesFile) -> Config | None:
         self._check_poll(file.poll, file.accounts, file.builtin)
         accounts = {name: self._account(name, each) for name, each in file.accounts.items()}
         receivers = {name: self._receiver(name, each) for name, each in file.receivers.items()}
-        known = self._names("accounts")
-        rules = RuleReader(report=self.report, accounts=known).read(file.rules)
-        router = RouteReader(report=self.report, accounts=known, receivers=self._names("receivers"))
-        routes = router.read(file.routes)
+        heartbeat = self._heartbeat(file.heartbeat)
         templates = self._templates(file.templates)
-        if self.report.problems:
+        ruleset = self._ruleset(file)
+        if self.report.problems or ruleset is None:
             return None
-        ready = {name: each for name, each in receivers.items() if each}
         return Config(
             path=path,
             poll=PollSettings(interval=file.poll.interval, timeout=file.poll.timeout),
             accounts={name: each for name, each in accounts.items() if each},
-            receivers=ready,
-            ruleset=Ruleset(
-                rules=rules,
-                routes=routes,
-                receivers={name: each.send_resolved for name, each in ready.items()},
-                accounts=tuple(file.accounts),
-                blind_after=file.poll.blind_after,
-                builtin=_builtin(file.builtin, file.poll.blind_after),
-                tolerance=file.builtin.tolerance,
-            ),
+            receivers={name: each for name, each in receivers.items() if each},
+            ruleset=ruleset,
             templates=templates,
             state=self.folder / file.state if file.state else None,
             deliver_within=file.deliver_within,
+            heartbeat=heartbeat,
+            history_keep=file.history.keep,
+        )
+
+    def _ruleset(self, file: RulesFile) -> Ruleset | None:
+        known, targets = self._names("accounts"), self._names("receivers")
+        rules = RuleReader(report=self.report, accounts=known).read(file.rules)
+        router = RouteReader(report=self.report, accounts=known, receivers=targets)
+        routes = router.read(file.routes)
+        flapping = self._flapping(file.flapping, file.poll)
+        if self.report.problems:
+            return None
+        return Ruleset(
+            rules=rules,
+            routes=routes,
+            receivers={name: each.send_resolved for name, each in file.receivers.items()},
+            accounts=tuple(file.accounts),
+            blind_after=file.poll.blind_after,
+            builtin=_builtin(file.builtin, file.poll.blind_after),
+            flapping=flapping,
+            tolerance=file.builtin.tolerance,
         )
 
     def _names(self, section: str) -> list[str] | None:
@@ -165,7 +204,21 @@ class _Loader:
             f"the least interval is {format_duration(least)}",
         )
 
-    # ── accounts and receivers ──────────────────────────────────────────────
+    def _flapping(self, section: FlappingSection | None, poll: Poll) -> Flapping | None:
+        if section is None or not section.changes or not section.within:
+            return None
+        # an alert changes at most once per poll
+        if poll.interval and section.changes * poll.interval >= section.within:
+            path: KeyPath = ("flapping", "within")
+            self.report.value(
+                path if self.report.has(path) else path[:1],
+                f"with one poll every {format_duration(poll.interval)}, more than "
+                f"{section.changes} changes within {format_duration(section.within)} "
+                "cannot happen; write a longer time or fewer changes",
+            )
+        return Flapping(changes=section.changes, within=section.within)
+
+    # ── accounts, receivers, heartbeat ──────────────────────────────────────
 
     def _account(self, name: str, section: Account) -> AccountSettings | None:
         path: KeyPath = ("accounts", name)
@@ -208,14 +261,20 @@ class _Loader:
             self.report.value(self._given(path, "url"), message)
         return ReceiverSettings(name=name, url=url, send_resolved=section.send_resolved)
 
+    def _heartbeat(self, section: HeartbeatSection | None) -> Heartbeat | None:
+        path: KeyPath = ("heartbeat",)
+        url = self._secret(path, "url", section) if section else None
+        if section is None or url is None:
+            return None
+        wrong = _ping_problem(url.reveal())
+        if wrong:
+            self.report.value(self._given(path, "url"), wrong)
+        return Heartbeat(url=url, every=section.every)
+
     def _base_url(self, path: KeyPath, url: str | None) -> str | None:
         if url is None:
             return None if self.report.has(path) else DEFAULT_BASE_URL
-        try:
-            parts = urlsplit(url)
-            wrong = _url_problem(parts, parts.port)
-        except ValueError:
-            wrong = "is no URL; write it as https://coinswitch.co"
+        wrong = _url_problem(url)
         if wrong:
             self.report.value(path, wrong)
             return None
@@ -227,7 +286,9 @@ class _Loader:
         """The path of the key, or of its `_file` twin where that is used."""
         return (*path, key) if self.report.has((*path, key)) else (*path, f"{key}_file")
 
-    def _secret(self, path: KeyPath, key: str, section: Account | Receiver) -> Secret | None:
+    def _secret(
+        self, path: KeyPath, key: str, section: Account | Receiver | HeartbeatSection
+    ) -> Secret | None:
         """The secret of `key` or of the file that `key`_file names, from now on masked."""
         given = [k for k in (key, f"{key}_file") if self.report.has((*path, k))]
         if len(given) == 2:
@@ -240,28 +301,36 @@ class _Loader:
         value: str | None = getattr(section, given[0])
         if value is None:
             return None
-        where = (*path, given[0])
-        text = self._expand(where, value) if given[0] == key else self._file(where, value)
+        return self._reveal((*path, given[0]), key, value)
+
+    def _reveal(self, where: KeyPath, key: str, value: str) -> Secret | None:
+        """The secret that `value` holds, or names as a variable or a file."""
+        in_file = where[-1] != key
+        if not in_file and not self._check_variables(where, value):
+            return None
+        if self.secrets is Secrets.IGNORED and (in_file or _VARIABLE.search(value)):
+            return Secret(_PLACEHOLDERS[str(where[0]), key])
+        text = self._file(where, value) if in_file else self._expand(where, value)
         if text is None:
             return None
         (REDACTOR.learn_url if key == "url" else REDACTOR.learn)(text)
         return Secret(text)
 
+    def _check_variables(self, path: KeyPath, text: str) -> bool:
+        """Whether every `${` begins a ${NAME}."""
+        malformed = [match for match in _VARIABLE.finditer(text) if match[1] is None]
+        for match in malformed:
+            self.report.character(path, match.start(), "`${` must be followed by NAME}")
+        return not malformed
+
     def _expand(self, path: KeyPath, text: str) -> str | None:
         """`text` with every ${NAME} replaced from the environment."""
-        failed = False
-        for match in _VARIABLE.finditer(text):
-            name = match[1]
-            if name is None:
-                self.report.character(path, match.start(), "`${` must be followed by NAME}")
-            elif not self.environ.get(name):
-                state = "is empty" if name in self.environ else "is not set"
-                message = f"the environment variable {name} {state}"
-                self.report.character(path, match.start(), message)
-            else:
-                continue
-            failed = True
-        return None if failed else _VARIABLE.sub(lambda match: self.environ[match[1]], text)
+        unset = [match for match in _VARIABLE.finditer(text) if not self.environ.get(match[1])]
+        for match in unset:
+            state = "is empty" if match[1] in self.environ else "is not set"
+            message = f"the environment variable {match[1]} {state}"
+            self.report.character(path, match.start(), message)
+        return None if unset else _VARIABLE.sub(lambda match: self.environ[match[1]], text)
 
     def _file(self, path: KeyPath, name: str) -> str | None:
         """The content of a secret's file, without the newline at its end."""
@@ -294,17 +363,41 @@ class _Loader:
         return folder
 
 
-def _url_problem(parts: SplitResult, port: int | None) -> str | None:
+def _web_address(url: str) -> SplitResult | None:
+    """The parts of an http or https URL; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.port != 0
+    except ValueError:
+        return None
+    usable = usable and parts.scheme in {"http", "https"} and _is_host(parts.hostname or "")
+    return parts if usable else None
+
+
+def _url_problem(url: str) -> str | None:
     """What is wrong with a base_url; names its host, never a password in it."""
+    parts = _web_address(url)
+    if parts is None:
+        return "is no URL; write it as https://coinswitch.co"
+    host = parts.hostname or ""
     if parts.username is not None or parts.password is not None:
         return "must not hold a user or a password"
-    host = parts.hostname or ""
-    if parts.scheme not in {"http", "https"} or port == 0 or not _is_host(host):
-        return "is no URL; write it as https://coinswitch.co"
     if parts.path.strip("/") or parts.query or parts.fragment:
         return f"must end after the host {host!r}; paths and queries are not allowed"
     if parts.scheme == "http" and not _is_loopback(host):
         return f"http is allowed for loopback hosts only, {host!r} needs https"
+    return None
+
+
+def _ping_problem(url: str) -> str | None:
+    """What is wrong with a heartbeat's url; quotes nothing of it."""
+    if not re.fullmatch(r"[!-~]+", url):
+        return "has a space or a character that no URL has"
+    parts = _web_address(url)
+    if parts is None:
+        return "is no URL; it must start with https:// and name a host"
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        return "http is allowed for loopback hosts only; write https"
     return None
 
 

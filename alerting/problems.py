@@ -9,26 +9,14 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterator
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from alerting.errors import Problem
 from alerting.redaction import REDACTOR
-from alerting.rulesfile import (
-    TAG,
-    Account,
-    Builtin,
-    Poll,
-    Receiver,
-    RouteSection,
-    RuleSection,
-    RulesFile,
-    Section,
-    nearest,
-    show,
-)
+from alerting.rulesfile import TAG, RulesFile, Section, nearest, show
 from alerting.yamlfile import Document, Path, Spot, dotted
 
 _S = TypeVar("_S", bound=Section)
@@ -36,10 +24,11 @@ _S = TypeVar("_S", bound=Section)
 
 def is_secret(path: Path) -> bool:
     """Whether a value there is never quoted: secrets, and what may be one under a wrong key."""
-    return path[:1] in {("accounts",), ("receivers",)} and path[-1] not in _HARMLESS
+    return path[:1] in _SECRET and path[-1] not in _HARMLESS
 
 
-_HARMLESS = ("rate_limit", "send_resolved")
+_SECRET = {("accounts",), ("receivers",), ("heartbeat",)}
+_HARMLESS = ("rate_limit", "send_resolved", "every")
 
 
 class Report:
@@ -111,19 +100,24 @@ class Report:
 
 
 def read_sections(report: Report) -> RulesFile:
+    """The rules file as models; after a problem, what is readable of it."""
+    return read_as(RulesFile, report)
+
+
+def read_as(section: type[_S], report: Report) -> _S:
     """The file as models; after a problem, what is readable of it, with None for the rest."""
     data = report.document.data
     for path in _empty(data, ()):
         report.value(path, "has no value; write one or remove the key")
         report.unreadable(path)
     try:
-        return RulesFile.model_validate(data)
+        return section.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
     unknown = [_path(detail) for detail in details if detail["type"] == "extra_forbidden"]
     for detail in sorted(details, key=lambda detail: detail["loc"][-1] != "[key]"):
-        _report(report, detail, unknown)
-    return _salvage_file(data)
+        _report(report, detail, unknown, section)
+    return _salvage(section, data)
 
 
 def misspelt(report: Report, section: type[Section], path: Path, key: str) -> bool:
@@ -160,10 +154,10 @@ def _path(detail: ErrorDetails) -> Path:
     )
 
 
-def _report(report: Report, detail: ErrorDetails, unknown: list[Path]) -> None:
+def _report(report: Report, detail: ErrorDetails, unknown: list[Path], top: type[Section]) -> None:
     path = _path(detail)
     if detail["type"] == "extra_forbidden":
-        section = _section_at(path[:-1])
+        section = _section_at(top, path[:-1])
         report.key(path, f"unknown key{nearest(str(path[-1]), keys_of(section))}")
     elif detail["type"] == "missing":
         strangers = [str(other[-1]) for other in unknown if other[:-1] == path[:-1]]
@@ -198,41 +192,26 @@ def kind_of(value: object) -> str:
     return "a text" if isinstance(value, str) else show(value)
 
 
-def _section_at(path: Path) -> type[Section]:
-    kind: Any = RulesFile
+def _section_at(top: type[Section], path: Path) -> type[Section]:
+    kind: Any = top
     for part in path:
         if isinstance(kind, type) and issubclass(kind, Section):
-            fields = {info.alias or name: info for name, info in kind.model_fields.items()}
-            kind = fields[str(part)].annotation
+            names = {info.alias or name: name for name, info in kind.model_fields.items()}
+            kind = _kinds(kind)[names[str(part)]]
         else:
             kind = get_args(kind)[-1]
-    section: type[Section] = kind
-    return section
+    return _section_in(kind) or top
+
+
+def _section_in(kind: Any) -> type[Section] | None:
+    """The section that a value of this kind is, may be, or is a list or mapping of."""
+    for part in (kind, *get_args(kind)):
+        if isinstance(part, type) and issubclass(part, Section):
+            return part
+    return None
 
 
 # ── as much as can be read ──────────────────────────────────────────────────
-
-
-def _salvage_file(data: dict[str, Any]) -> RulesFile:
-    file = _salvage(RulesFile, data)
-    parts: dict[str, Any] = {
-        "poll": _salvage(Poll, data.get("poll")),
-        "builtin": _salvage(Builtin, data.get("builtin")),
-        "accounts": _salvage_all(Account, data.get("accounts")),
-        "receivers": _salvage_all(Receiver, data.get("receivers")),
-        "routes": _salvage_each(RouteSection, data.get("routes")),
-        "rules": _salvage_each(RuleSection, data.get("rules")),
-    }
-    return file.model_copy(update=parts)
-
-
-def _salvage_all(section: type[_S], raw: Any) -> dict[str, _S]:
-    entries = raw.items() if isinstance(raw, dict) else ()
-    return {name: _salvage(section, entry) for name, entry in entries}
-
-
-def _salvage_each(section: type[_S], raw: Any) -> list[_S]:
-    return [_salvage(section, item) for item in raw] if isinstance(raw, list) else []
 
 
 def _salvage(section: type[_S], raw: Any) -> _S:
@@ -241,23 +220,39 @@ def _salvage(section: type[_S], raw: Any) -> _S:
     values: dict[str, Any] = {}
     for name, info in section.model_fields.items():
         key = info.alias or name
-        if key in raw:
-            values[name] = _salvage_value(_adapters(section)[name], raw[key])
+        if key in raw or info.is_required():
+            values[name] = _salvage_value(section, name, raw.get(key))
         else:
-            values[name] = (
-                None if info.is_required() else info.get_default(call_default_factory=True)
-            )
+            values[name] = info.get_default(call_default_factory=True)
     return section.model_construct(**values)
 
 
-def _salvage_value(adapter: TypeAdapter[Any], raw: Any) -> Any:
+def _salvage_value(section: type[Section], name: str, raw: Any) -> Any:
     try:
-        return adapter.validate_python(raw)
+        return _adapters(section)[name].validate_python(raw)
     except ValidationError:
+        return _salvage_parts(_kinds(section)[name], raw)
+
+
+def _salvage_parts(kind: Any, raw: Any) -> Any:
+    """The sections in a value that is wrong somewhere; None for a value without sections."""
+    section = _section_in(kind)
+    if section is None:
         return None
+    if get_origin(kind) is list:
+        return [_salvage(section, item) for item in raw] if isinstance(raw, list) else []
+    if get_origin(kind) is dict:
+        entries = raw.items() if isinstance(raw, dict) else ()
+        return {name: _salvage(section, entry) for name, entry in entries}
+    return _salvage(section, raw)
 
 
 @functools.cache
 def _adapters(section: type[Section]) -> dict[str, TypeAdapter[Any]]:
     hints = get_type_hints(section, include_extras=True)
     return {name: TypeAdapter(hints[name]) for name in section.model_fields}
+
+
+@functools.cache
+def _kinds(section: type[Section]) -> dict[str, Any]:
+    return get_type_hints(section)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import zoneinfo
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,8 +26,16 @@ from alerting.rules import (
     RungRule,
     Scope,
 )
-from alerting.rulesfile import RouteSection, RuleSection, nearest, show
-from alerting.units import ZERO, plain
+from alerting.rulesfile import (
+    RepeatSection,
+    RouteSection,
+    RuleSection,
+    WindowSection,
+    nearest,
+    show,
+)
+from alerting.units import ZERO, format_duration, plain
+from alerting.windows import DAYS, MINUTES_PER_DAY, Window
 from alerting.yamlfile import Path
 
 _Ladder = Mapping[Severity, Decimal]
@@ -284,13 +294,31 @@ class RouteReader:
         match = {label: NamePattern(patterns) for label, patterns in (section.match or {}).items()}
         for label, pattern in match.items():
             self._check_match((*path, "match", label), label, pattern.patterns)
-        if not section.receivers:
+        repeat = self._repeat((*path, "repeat_interval"), section.repeat_interval)
+        mute = _MuteReader(report=self.report, path=path, section=section).read()
+        if not section.receivers or repeat is None:
             return None
         return Route(
             receivers=tuple(section.receivers),
             match=match,
-            repeat=Repeat(first=section.repeat_interval),
+            repeat=repeat,
+            mute=mute,
+            mute_critical=section.mute_critical,
         )
+
+    def _repeat(self, path: Path, interval: timedelta | RepeatSection) -> Repeat | None:
+        if isinstance(interval, timedelta):
+            return Repeat(first=interval)
+        first, longest = interval.first, interval.longest
+        # what cannot be read is None here, whatever its type says
+        if first is None:
+            return None
+        if longest is not None and longest < first:
+            self.report.value(
+                (*path, "max"),
+                f"max {format_duration(longest)} is less than first {format_duration(first)}",
+            )
+        return Repeat(first=first, factor=interval.factor, longest=longest)
 
     def _check_last(self, sections: list[RouteSection]) -> None:
         """Exactly the last route takes everything; an unreadable `match` may mean anything."""
@@ -345,3 +373,106 @@ class RouteReader:
         """What the rules set for `key`, also those rules that are wrong elsewhere."""
         count = len(self.report.raw(("rules",)) or ())
         return [self.report.raw(("rules", index, key)) for index in range(count)]
+
+
+@dataclass(kw_only=True, slots=True)
+class _MuteReader:
+    """The windows of one route, and whether they can hold anything back."""
+
+    report: Report
+    path: Path
+    section: RouteSection
+
+    def read(self) -> tuple[Window, ...]:
+        """The windows that are whole; what is wrong with the others is in the report."""
+        self._check_critical()
+        sections = self.section.mute or []
+        # reading the list of zones takes a while, so only where a window needs it
+        zones = _zones() if sections else frozenset()
+        path = (*self.path, "mute")
+        windows = [self._window((*path, i), each, zones) for i, each in enumerate(sections)]
+        return tuple(window for window in windows if window)
+
+    def _check_critical(self) -> None:
+        path, section = self.path, self.section
+        if not self.report.has((*path, "mute")):
+            set_alone = self.report.has((*path, "mute_critical"))
+            if set_alone and not misspelt(self.report, RouteSection, path, "mute"):
+                message = "is of no use without mute, which says when"
+                self.report.key((*path, "mute_critical"), message)
+        # what cannot be read is None here and may mean anything
+        elif section.mute_critical is False and _only_critical(section.match):
+            message = (
+                "has no effect: the route takes critical alerts only, and they pass through "
+                "unless mute_critical is true"
+            )
+            self.report.key((*path, "mute"), message)
+
+    def _window(self, path: Path, section: WindowSection, zones: Collection[str]) -> Window | None:
+        start, end, zone = section.from_, section.to, section.timezone
+        days = self._days((*path, "days"), section.days)
+        if start is not None and start == end:
+            self.report.value(
+                (*path, "to"),
+                f"{show(self.report.raw((*path, 'to')))} is the same as from; "
+                'for whole days, write from: "00:00" and to: "24:00"',
+            )
+        known = zone is not None and self._zone_is_known((*path, "timezone"), zone, zones)
+        if not known or start is None or end is None:
+            return None
+        return Window(
+            days=days,
+            start=start,
+            end=end or MINUTES_PER_DAY,
+            zone=zoneinfo.ZoneInfo(zone),
+        )
+
+    def _days(
+        self, path: Path, ranges: tuple[int, ...] | list[tuple[int, ...]] | None
+    ) -> frozenset[int]:
+        found: set[int] = set()
+        for index, days in enumerate(ranges if isinstance(ranges, list) else [ranges or ()]):
+            twice = found.intersection(days)
+            if twice:
+                where = (*path, index)
+                text = f"{show(self.report.raw(where))} names {DAYS[min(twice)]} a second time"
+                self.report.value(where, text)
+            found.update(days)
+        return frozenset(found)
+
+    def _zone_is_known(self, path: Path, name: str, zones: Collection[str]) -> bool:
+        if name in zones:
+            return True
+        if zones:
+            self.report.value(path, f"unknown time zone {show(name)}{_zone_hint(name, zones)}")
+        else:
+            self.report.value(
+                path,
+                "this machine has no time zone database; install the system's package tzdata, "
+                "or `pip install tzdata`",
+            )
+        return False
+
+
+def _only_critical(match: Mapping[str, tuple[str, ...]] | None) -> bool:
+    if match is None:
+        return False
+    severity = NamePattern(match.get("severity", ()))
+    taken = [each for each in Severity if severity.matches(each.value)]
+    return taken == [Severity.CRITICAL]
+
+
+def _zones() -> frozenset[str]:
+    """All names of the time zone database; empty where there is none."""
+    # these two are in the folder, but name no place
+    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
+
+
+def _zone_hint(name: str, zones: Collection[str]) -> str:
+    """The nearest name, also for the city alone; a wrong guess would be worse than none."""
+    spelt = {each.rpartition("/")[2].lower(): each for each in sorted(zones)}
+    spelt |= {each.lower(): each for each in zones}
+    near = difflib.get_close_matches(name.lower().replace(" ", "_"), spelt, n=1, cutoff=0.8)
+    if near:
+        return f"; did you mean {spelt[near[0]]!r}?"
+    return "; write an IANA name, such as Asia/Kolkata or UTC"

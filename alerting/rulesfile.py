@@ -29,6 +29,7 @@ from pydantic_core import core_schema
 from alerting import units
 from alerting.model import Severity
 from alerting.rules import BUILTIN_NAMES, Scope
+from alerting.windows import DAYS, MINUTES_PER_DAY
 from alerting.yamlfile import Number, quoted
 
 #: marks the parts of pydantic's error locations that are no keys of the file
@@ -107,7 +108,8 @@ def _duration(value: object) -> timedelta:
         raise BadValueError(
             f"{value.text} has no unit; write {value.text.lstrip('-')}s, 5m, 2h or 1d"
         )
-    if not isinstance(value, str):
+    # a URL that stands where a duration belongs is a secret
+    if not isinstance(value, str) or "://" in value:
         raise BadValueError(
             f"{show(value)} is not a duration; write 500ms, 30s, 5m, 2h, 1d or 1h30m"
         )
@@ -118,6 +120,59 @@ def _positive(duration: timedelta) -> timedelta:
     if duration <= units.ZERO:
         raise BadValueError("0s is not allowed; it must be longer than that")
     return duration
+
+
+def _factor(value: object) -> Decimal:
+    number = _number(value)
+    # more than this would soon be later than any calendar goes
+    if not 1 <= number <= MAX_FACTOR:
+        raise BadValueError(f"{number:f} is out of range; 1 to {MAX_FACTOR} is allowed")
+    return number
+
+
+def _changes(value: object) -> int:
+    number = _number(value)
+    if number != number.to_integral_value() or not 2 <= number <= MAX_CHANGES:
+        raise BadValueError(f"{show(value)} is not a whole number from 2 to {MAX_CHANGES}")
+    return int(number)
+
+
+def _minutes(value: object) -> int:
+    match = _TIME_OF_DAY.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise BadValueError(
+            f'{show(value)} is not a time of day; write hours and minutes in quotes, as "07:30"'
+        )
+    return int(match[1]) * 60 + int(match[2])
+
+
+def _start(value: object) -> int:
+    if value == "24:00":
+        raise BadValueError("'24:00' can only stand at the end, in to; write \"00:00\"")
+    return _minutes(value)
+
+
+def _end(value: object) -> int:
+    return MINUTES_PER_DAY if value == "24:00" else _minutes(value)
+
+
+def _day_range(value: object) -> tuple[int, ...]:
+    """`tue`, or all days of `sat-mon`; 0 is Monday."""
+    text = value if isinstance(value, str) else ""
+    if text in DAYS:
+        return (DAYS.index(text),)
+    first, _, last = text.partition("-")
+    if first in DAYS and first == last:
+        raise BadValueError(f"{show(value)} starts and ends on one day; write {first}")
+    if first in DAYS and last in DAYS:
+        start, end = DAYS.index(first), DAYS.index(last)
+        length = (end - start) % len(DAYS) + 1
+        return tuple((start + number) % len(DAYS) for number in range(length))
+    meant = "-".join(part.strip()[:3] for part in text.lower().split("-"))
+    hint = f"; did you mean {meant!r}?" if re.fullmatch(_DAYS_TEXT, meant) else ""
+    raise BadValueError(
+        f"{show(value)} is not a day; write {', '.join(DAYS)} or a range such as mon-fri{hint}"
+    )
 
 
 def _rate(value: object) -> tuple[int, timedelta]:
@@ -142,7 +197,8 @@ def _patterns(value: object) -> tuple[str, ...]:
     return tuple(items)
 
 
-def _one_of(kind: type[_Closed]) -> Callable[[object], _Closed]:
+def one_of(kind: type[_Closed]) -> Callable[[object], _Closed]:
+    """Reads a member by its value; anything else is refused with the nearest one."""
     allowed = [str(member.value) for member in kind]
 
     def read(value: object) -> _Closed:
@@ -170,6 +226,11 @@ def _named(pattern: str, *, limit: int = 64) -> Callable[[object], str]:
     return read
 
 
+MAX_FACTOR = 100
+MAX_CHANGES = 1000
+_TIME_OF_DAY = re.compile("([01][0-9]|2[0-3]):([0-5][0-9])")
+_DAY = f"({'|'.join(DAYS)})"
+_DAYS_TEXT = f"{_DAY}(-{_DAY})?"
 NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
 RULE_NAME = "[A-Za-z][A-Za-z0-9_.-]*"
 LABEL_NAME = "[A-Za-z_][A-Za-z0-9_]*"
@@ -214,21 +275,46 @@ Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(_DURA
 PositiveDuration = Annotated[
     timedelta, BeforeValidator(lambda v: _positive(_duration(v))), WithJsonSchema(_DURATION_SCHEMA)
 ]
+Factor = Annotated[
+    Decimal,
+    BeforeValidator(_factor),
+    WithJsonSchema({"type": "number", "minimum": 1, "maximum": MAX_FACTOR}),
+]
+Changes = Annotated[
+    int,
+    BeforeValidator(_changes),
+    WithJsonSchema({"type": "integer", "minimum": 2, "maximum": MAX_CHANGES}),
+]
+StartTime = Annotated[
+    int,
+    BeforeValidator(_start),
+    WithJsonSchema({"type": "string", "pattern": f"^{_TIME_OF_DAY.pattern}$"}),
+]
+EndTime = Annotated[
+    int,
+    BeforeValidator(_end),
+    WithJsonSchema({"type": "string", "pattern": f"^({_TIME_OF_DAY.pattern}|24:00)$"}),
+]
+DayRange = Annotated[
+    tuple[int, ...],
+    BeforeValidator(_day_range),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DAYS_TEXT}$"}),
+]
 Rate = Annotated[
     tuple[int, timedelta],
     BeforeValidator(_rate),
     WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]*/[0-9]+(ms|s|m|h|d)$"}),
 ]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_PATTERNS_SCHEMA)]
-SeverityName = Annotated[Severity, BeforeValidator(_one_of(Severity)), _enumerated(Severity)]
-ScopeName = Annotated[Scope, BeforeValidator(_one_of(Scope)), _enumerated(Scope)]
+SeverityName = Annotated[Severity, BeforeValidator(one_of(Severity)), _enumerated(Severity)]
+ScopeName = Annotated[Scope, BeforeValidator(one_of(Scope)), _enumerated(Scope)]
 Name = Annotated[str, BeforeValidator(_named(NAME)), _matching(NAME)]
 RuleName = Annotated[str, BeforeValidator(_named(RULE_NAME)), _matching(RULE_NAME)]
 LabelName = Annotated[str, BeforeValidator(_named(LABEL_NAME)), _matching(LABEL_NAME)]
 
 
 def _one_or_each(value: object) -> str:
-    return f"{TAG}each" if isinstance(value, dict) else f"{TAG}one"
+    return f"{TAG}each" if isinstance(value, dict | list) else f"{TAG}one"
 
 
 _ONE, _EACH = Tag(f"{TAG}one"), Tag(f"{TAG}each")
@@ -339,8 +425,50 @@ class Receiver(Section):
     )
 
 
+class RepeatSection(Section):
+    """Reminders that come less and less often."""
+
+    first: PositiveDuration = Field(description="The first reminder comes after this time.")
+    factor: Factor = Field(
+        default=Decimal(2), description="Each further one waits so many times longer."
+    )
+    longest: Maybe[PositiveDuration] = Field(
+        default=None, alias="max", description="But never longer than this; not less than first."
+    )
+
+
+#: one day or range of days, or a list of them
+Days = Annotated[
+    Annotated[DayRange, _ONE] | Annotated[list[DayRange], Field(min_length=1), _EACH],
+    Discriminator(_one_or_each),
+]
+#: one duration, or reminders that slow down
+RepeatInterval = Annotated[
+    Annotated[PositiveDuration, _ONE] | Annotated[RepeatSection, _EACH],
+    Discriminator(_one_or_each),
+]
+
+
+class WindowSection(Section):
+    """From one time of day to another, by the clock on the wall of some place."""
+
+    days: Days = Field(
+        default=tuple(range(len(DAYS))),
+        description="The days on which it starts: mon, a range such as mon-fri, or a list of them.",
+    )
+    from_: StartTime = Field(
+        alias="from", description='Hours and minutes in quotes, such as "22:00".'
+    )
+    to: EndTime = Field(
+        description="Exclusive; an end before the start is on the next day. Midnight is 24:00."
+    )
+    timezone: Text = Field(description="An IANA name, such as Asia/Kolkata.")
+
+
 class RouteSection(Section):
     """Who is told of which alerts."""
+
+    model_config = ConfigDict(json_schema_extra={"dependentRequired": {"mute_critical": ["mute"]}})
 
     match: dict[LabelName, Patterns] = Field(
         default_factory=dict,
@@ -349,9 +477,16 @@ class RouteSection(Section):
     receivers: Annotated[list[Text], Field(min_length=1)] = Field(
         description="These receivers are told of every alert that the route takes."
     )
-    repeat_interval: PositiveDuration = Field(
+    repeat_interval: RepeatInterval = Field(
         default=timedelta(hours=4),
         description="An alert that still fires is told again after this time.",
+    )
+    mute: Annotated[list[WindowSection], Field(min_length=1)] = Field(
+        default_factory=list,
+        description="While one of these windows is open, the receivers are told later.",
+    )
+    mute_critical: StrictBool = Field(
+        default=False, description="Whether critical alerts are held back as well."
     )
 
 
@@ -460,6 +595,41 @@ class Builtin(Section):
         return {name: getattr(self, name.replace("-", "_")) for name in BUILTIN_NAMES}
 
 
+class FlappingSection(Section):
+    """When an alert goes up and down too often to tell each time."""
+
+    changes: Changes = Field(
+        default=6, description="Flapping is to begin or cease to fire more often than this ..."
+    )
+    within: PositiveDuration = Field(default=timedelta(minutes=30), description="... in this time.")
+
+
+class HeartbeatSection(Section):
+    """Somebody outside who notices when the pings stop."""
+
+    model_config = ConfigDict(json_schema_extra=_exactly_one(("url", "url_file")))
+
+    url: Maybe[SecretText] = Field(
+        default=None,
+        repr=False,
+        description="It is asked for with GET. ${NAME} is replaced from the environment.",
+    )
+    url_file: Maybe[SecretText] = Field(
+        default=None, repr=False, description="Read the URL from this file instead."
+    )
+    every: PositiveDuration = Field(
+        default=timedelta(minutes=1), description="At most one ping in this time."
+    )
+
+
+class HistorySection(Section):
+    """The record of all polls, for replay."""
+
+    keep: Duration = Field(
+        default=timedelta(days=30), description="So long; 0s records nothing at all."
+    )
+
+
 class RulesFile(Section):
     """The rules file of `alerting`."""
 
@@ -473,9 +643,18 @@ class RulesFile(Section):
     routes: Annotated[list[RouteSection], Field(min_length=1)] = Field(
         description="The first that matches takes the alert; the last must match everything."
     )
+    flapping: Maybe[FlappingSection] = Field(
+        default=None, description="Without it, every change of an alert is told."
+    )
     rules: Annotated[list[RuleSection], Field(min_length=1)] = Field(description="What is watched.")
     builtin: Builtin = Field(
         default_factory=Builtin, description="Settings of the built-in alerts."
+    )
+    heartbeat: Maybe[HeartbeatSection] = Field(
+        default=None, description="A URL that is pinged while everything works."
+    )
+    history: HistorySection = Field(
+        default_factory=HistorySection, description="How long polls are kept, for replay."
     )
     templates: Maybe[Text] = Field(
         default=None, description="A folder with message templates that replace the own ones."
@@ -497,8 +676,10 @@ class _Schema(GenerateJsonSchema):
         default = self.get_default_value(schema)
         if isinstance(default, timedelta):
             return {**inner, "default": units.format_duration(default)}
-        if isinstance(default, bool):
+        if isinstance(default, int):
             return {**inner, "default": default}
+        if inner.get("type") == "number":
+            return {**inner, "default": float(default)}
         return {**inner, "default": units.plain(default)} if isinstance(default, Decimal) else inner
 
     def field_title_should_be_set(self, schema: Any) -> bool:

@@ -48,6 +48,16 @@ class PollSettings:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Heartbeat:
+    """Who is told that everything works, so that they notice when it does not."""
+
+    #: https, or http on a loopback host
+    url: Secret
+    #: at most one ping in this time
+    every: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
     """A whole rules file, valid."""
 
@@ -62,3 +72,7 @@ class Config:
     state: Path | None
     #: after this a message that could not be delivered is dead
     deliver_within: timedelta = timedelta(hours=24)
+    #: None: nobody is pinged
+    heartbeat: Heartbeat | None = None
+    #: polls are recorded and kept so long; zero: nothing is recorded
+    history_keep: timedelta = timedelta(days=30)

@@ -110,7 +110,7 @@ def read_yaml(text: str, *, file: str, secret: Callable[[Path], bool] = nothing)
         at_end = any(word in str(error.problem) for word in ("end of stream", "<stream end>"))
         # where a quote or bracket that is never closed was opened says more than the file's end
         mark = (error.context_mark if at_end else None) or error.problem_mark
-        return _unread(file, _syntax(error), _spot(mark) if mark else None)
+        return _unread(file, _syntax(error, text), _spot(mark) if mark else None)
     except yaml.reader.ReaderError as error:
         spot = _spot_of_index(text, None, error.position)
         return _unread(file, f"the character {chr(error.character)!r} is not allowed", spot)
@@ -415,9 +415,12 @@ _ADVICE = (
 )
 
 
-def _syntax(error: yaml.MarkedYAMLError) -> str:
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> str:
     """Plain words for the parser's; its own quote the file, which may be a secret."""
     problem = str(error.problem)
+    index = error.problem_mark.index if error.problem_mark else 0
+    if text[max(index - 1, 0) : index + 1] == "${":
+        return "is not YAML: inside { } or [ ] a text with ${...} must be put in quotes"
     for part, other, advice in _ADVICE:
         if part in problem and other in problem:
             return f"is not YAML: {advice}"

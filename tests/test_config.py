@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import zoneinfo
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alerting import config, redaction
-from alerting.config import json_schema, load_config
+from alerting.config import Secrets, json_schema, load_config
 from alerting.errors import ConfigError
 from alerting.metrics import NAMES
 from alerting.model import Severity
-from alerting.rules import BUILTIN_NAMES, Direction, Scope
+from alerting.rules import BUILTIN_NAMES, Direction, Flapping, Repeat, Route, Scope
 from alerting.rules import NamePattern as Names
+from alerting.settings import Heartbeat
+from alerting.windows import Window
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data" / "config"
@@ -61,10 +64,37 @@ def _own_redactor(monkeypatch):
 def load(tmp_path):
     """Loads a text, made of the parts above unless others are given."""
 
-    def run(extra="", *, accounts=ACCOUNTS, receivers=RECEIVERS, routes=ROUTES, rules=RULES, **env):
+    def run(
+        extra="", *, accounts=ACCOUNTS, receivers=RECEIVERS, routes=ROUTES, rules=RULES,
+        secrets=Secrets.REQUIRED, **env,
+    ):  # fmt: skip
         path = tmp_path / "rules.yaml"
         path.write_text(accounts + receivers + routes + rules + extra, encoding="utf-8")
-        return load_config(path, environ={**ENVIRON, **env})
+        return load_config(path, environ={**ENVIRON, **env}, secrets=secrets)
+
+    return run
+
+
+@pytest.fixture
+def load_route(load):
+    """Loads one route, given by its keys, and returns it."""
+
+    def run(**keys):
+        lines = "".join(f"    {key}: {value}\n" for key, value in keys.items())
+        return load(routes=ROUTES + lines).ruleset.routes[0]
+
+    return run
+
+
+@pytest.fixture
+def load_mute(load_route):
+    """Loads a route with one window, given by its keys, and returns that."""
+
+    def run(**keys):
+        keys = {"from": '"22:00"', "to": '"07:00"', "timezone": "Asia/Kolkata"} | keys
+        window = ", ".join(f"{key}: {value}" for key, value in keys.items())
+        (loaded,) = load_route(mute=f"[{{{window}}}]").mute
+        return loaded
 
     return run
 
@@ -212,11 +242,59 @@ FAULTS = {
     "expression-unknown-name": [
         "FILE:13:28: rules.0.value: unknown name 'total_balanc'; did you mean 'total_balance'?",
     ],
+    "flapping-cannot-happen": [
+        "FILE:15:11: flapping: with one poll every 10m, more than 6 changes within 30m cannot happen; write a longer time or fewer changes",
+    ],
+    "flapping-half-a-change": [
+        "FILE:15:21: flapping.changes: 2.5 is not a whole number from 2 to 1000",
+    ],
+    "flapping-not-a-mapping": [
+        "FILE:15:11: flapping: must be a mapping (`key: value` lines), not 6",
+    ],
+    "flapping-one-change": [
+        "FILE:15:21: flapping.changes: 1 is not a whole number from 2 to 1000",
+    ],
+    "flapping-too-short": [
+        "FILE:15:32: flapping.within: with one poll every 15s, more than 6 changes within 1m30s cannot happen; write a longer time or fewer changes",
+    ],
+    "flapping-within-zero": [
+        "FILE:15:20: flapping.within: 0s is not allowed; it must be longer than that",
+    ],
     "for-unknown-rung": [
         "FILE:15:11: rules.0.for.critical: the rule has no threshold for critical; it has warning",
     ],
+    "heartbeat-every-zero": [
+        "FILE:15:57: heartbeat.every: 0s is not allowed; it must be longer than that",
+    ],
+    "heartbeat-file-missing": [
+        "FILE:15:23: heartbeat.url_file: the file cannot be read: No such file or directory",
+    ],
+    "heartbeat-not-a-mapping": [
+        "FILE:15:12: heartbeat: must be a mapping (`key: value` lines), not a text",
+    ],
+    "heartbeat-not-a-url": [
+        "FILE:15:18: heartbeat.url: is no URL; it must start with https:// and name a host",
+    ],
+    "heartbeat-plain-http": [
+        "FILE:15:18: heartbeat.url: http is allowed for loopback hosts only; write https",
+    ],
+    "heartbeat-unset-variable": [
+        "FILE:15:19: heartbeat.url: the environment variable HEARTBEAT_URL is not set",
+    ],
+    "heartbeat-url-and-file": [
+        "FILE:15:28: heartbeat.url_file: excludes url; keep one of the two",
+    ],
+    "heartbeat-without-url": [
+        "FILE:15:12: heartbeat.url: is missing; give url or url_file",
+    ],
     "hex-number": [
         "FILE:14:12: rules.0.below: '0x10' is ambiguous; write it as a decimal number",
+    ],
+    "history-misspelt-key": [
+        "FILE:15:11: history.kept: unknown key; did you mean 'keep'?",
+    ],
+    "history-without-unit": [
+        "FILE:15:17: history.keep: 30 has no unit; write 30s, 5m, 2h or 1d",
     ],
     "infinite-number": [
         "FILE:14:12: rules.0.below: '-.inf' is not a number that can be used here",
@@ -301,6 +379,82 @@ FAULTS = {
     "misspelt-severity": [
         "FILE:15:15: rules.0.severity: 'warn' is not one of info, warning, critical; did you mean 'warning'?",
     ],
+    "mute-critical-without-mute": [
+        "FILE:10:5: routes.0.mute_critical: is of no use without mute, which says when",
+    ],
+    "mute-day-capital": [
+        "FILE:11:17: routes.0.mute.0.days.0: 'Mon-Fri' is not a day; write mon, tue, wed, thu, fri, sat, sun or a range such as mon-fri; did you mean 'mon-fri'?",
+    ],
+    "mute-day-in-full": [
+        "FILE:11:22: routes.0.mute.0.days.1: 'tuesday' is not a day; write mon, tue, wed, thu, fri, sat, sun or a range such as mon-fri; did you mean 'tue'?",
+    ],
+    "mute-day-range-of-one": [
+        "FILE:11:16: routes.0.mute.0.days: 'mon-mon' starts and ends on one day; write mon",
+    ],
+    "mute-day-twice": [
+        "FILE:11:26: routes.0.mute.0.days.1: 'fri' names fri a second time",
+    ],
+    "mute-day-unknown": [
+        "FILE:11:16: routes.0.mute.0.days: 'weekend' is not a day; write mon, tue, wed, thu, fri, sat, sun or a range such as mon-fri",
+    ],
+    "mute-empty": [
+        "FILE:10:11: routes.0.mute: is empty; at least one is needed",
+    ],
+    "mute-from-24": [
+        "FILE:11:16: routes.0.mute.0.from: '24:00' can only stand at the end, in to; write \"00:00\"",
+    ],
+    "mute-from-is-to": [
+        "FILE:11:29: routes.0.mute.0.to: '22:00' is the same as from; for whole days, write from: \"00:00\" and to: \"24:00\"",
+    ],
+    "mute-many-faults": [
+        "FILE:11:29: routes.0.mute.0.to: '22:00' is the same as from; for whole days, write from: \"00:00\" and to: \"24:00\"",
+        "FILE:11:48: routes.0.mute.0.timezone: unknown time zone 'Asia/Kolkta'; did you mean 'Asia/Kolkata'?",
+        "FILE:11:68: routes.0.mute.0.days.0: 'son' is not a day; write mon, tue, wed, thu, fri, sat, sun or a range such as mon-fri",
+        "FILE:12:16: routes.0.mute.1.from: 'x' is not a time of day; write hours and minutes in quotes, as \"07:30\"",
+        "FILE:12:44: routes.0.mute.1.timezone: unknown time zone 'Mars/Olympus'; write an IANA name, such as Asia/Kolkata or UTC",
+        "FILE:13:9: routes.0.mute.2: must be a mapping (`key: value` lines), not a text",
+        "FILE:14:20: routes.0.mute_critical: 'yes' is ambiguous; write true, or put it in quotes",
+    ],
+    "mute-misspelt-key": [
+        "FILE:11:10: routes.0.mute.0.form: unknown key; did you mean 'from'?",
+    ],
+    "mute-no-days": [
+        "FILE:11:16: routes.0.mute.0.days: is empty; at least one is needed",
+    ],
+    "mute-not-a-list": [
+        "FILE:10:11: routes.0.mute: must be a list (`- ...` lines), not a mapping",
+    ],
+    "mute-of-critical-only": [
+        "FILE:11:5: routes.0.mute: has no effect: the route takes critical alerts only, and they pass through unless mute_critical is true",
+    ],
+    "mute-time-a-number": [
+        'FILE:11:16: routes.0.mute.0.from: 22 is not a time of day; write hours and minutes in quotes, as "07:30"',
+    ],
+    "mute-time-not-in-quotes": [
+        "FILE:11:16: routes.0.mute.0.from: '22:00' is ambiguous (YAML 1.1 reads base 60); put it in quotes",
+        "FILE:11:27: routes.0.mute.0.to: '07:00' is ambiguous (YAML 1.1 reads base 60); put it in quotes",
+    ],
+    "mute-time-past-midnight": [
+        "FILE:11:29: routes.0.mute.0.to: '24:30' is not a time of day; write hours and minutes in quotes, as \"07:30\"",
+    ],
+    "mute-time-without-zero": [
+        "FILE:11:29: routes.0.mute.0.to: '7:00' is not a time of day; write hours and minutes in quotes, as \"07:30\"",
+    ],
+    "mute-zone-a-city": [
+        "FILE:11:48: routes.0.mute.0.timezone: unknown time zone 'New York'; did you mean 'America/New_York'?",
+    ],
+    "mute-zone-a-path": [
+        "FILE:11:48: routes.0.mute.0.timezone: unknown time zone '../../etc/passwd'; write an IANA name, such as Asia/Kolkata or UTC",
+    ],
+    "mute-zone-missing": [
+        "FILE:11:9: routes.0.mute.0.timezone: is missing",
+    ],
+    "mute-zone-misspelt": [
+        "FILE:11:48: routes.0.mute.0.timezone: unknown time zone 'Asia/Kolkatta'; did you mean 'Asia/Kolkata'?",
+    ],
+    "mute-zone-unknown": [
+        "FILE:11:48: routes.0.mute.0.timezone: unknown time zone 'IST'; write an IANA name, such as Asia/Kolkata or UTC",
+    ],
     "negative-tolerance": [
         "FILE:15:22: builtin.tolerance: -1 is negative; 0 or more is allowed",
     ],
@@ -314,7 +468,7 @@ FAULTS = {
         "FILE:11:5: rules.0: has no threshold; one of above and below is needed",
     ],
     "not-a-mapping": [
-        "FILE:1:1: must be a mapping with the keys poll, accounts, receivers, routes, rules, builtin, templates, state, deliver_within, not a list",
+        "FILE:1:1: must be a mapping with the keys poll, accounts, receivers, routes, flapping, rules, builtin, heartbeat, history, templates, state, deliver_within, not a list",
     ],
     "not-utf8": [
         "FILE:1:6: is not UTF-8; save it as UTF-8",
@@ -343,8 +497,31 @@ FAULTS = {
     "receiver-not-a-mapping": [
         "FILE:6:9: receivers.desk: must be a mapping (`key: value` lines), not a text",
     ],
+    "repeat-factor-too-large": [
+        "FILE:10:42: routes.0.repeat_interval.factor: 1000 is out of range; 1 to 100 is allowed",
+    ],
+    "repeat-factor-under-one": [
+        "FILE:10:42: routes.0.repeat_interval.factor: 0.5 is out of range; 1 to 100 is allowed",
+    ],
+    "repeat-first-zero": [
+        "FILE:10:30: routes.0.repeat_interval.first: 0s is not allowed; it must be longer than that",
+    ],
     "repeat-interval-zero": [
         "FILE:10:22: routes.0.repeat_interval: 0s is not allowed; it must be longer than that",
+    ],
+    "repeat-many-faults": [
+        "FILE:10:42: routes.0.repeat_interval.factor: 'x' is not a number; write 1000, 10_000, 0.25 or 25%",
+        "FILE:10:50: routes.0.repeat_interval.max: max 1m is less than first 1h",
+        "FILE:10:54: routes.0.repeat_interval.most: unknown key; known: factor, first, max",
+    ],
+    "repeat-max-under-first": [
+        "FILE:10:39: routes.0.repeat_interval.max: max 30m is less than first 1h",
+    ],
+    "repeat-misspelt-key": [
+        "FILE:10:23: routes.0.repeat_interval.frist: unknown key; did you mean 'first'?",
+    ],
+    "repeat-without-first": [
+        "FILE:10:22: routes.0.repeat_interval.first: is missing",
     ],
     "route-receiver-twice": [
         "FILE:9:23: routes.0.receivers.1: receiver 'desk' is named twice",
@@ -413,7 +590,7 @@ FAULTS = {
         "FILE:15:11: builtin.blnd: unknown key; did you mean 'blind'?",
     ],
     "unknown-key-without-neighbour": [
-        "FILE:15:1: zzz: unknown key; known: accounts, builtin, deliver_within, poll, receivers, routes, rules, state, templates",
+        "FILE:15:1: zzz: unknown key; known: accounts, builtin, deliver_within, flapping, heartbeat, history, poll, receivers, routes, rules, state, templates",
     ],
     "unknown-severity-in-builtin": [
         "FILE:15:29: builtin.blind.severity: 'fatal' is not one of info, warning, critical",
@@ -426,6 +603,9 @@ FAULTS = {
     ],
     "url-without-service": [
         "FILE:6:15: receivers.desk.url: is no Apprise URL; it must start with a service, as slack://",
+    ],
+    "variable-in-braces": [
+        "FILE:15:19: is not YAML: inside { } or [ ] a text with ${...} must be put in quotes",
     ],
     "yes-as-key": [
         "FILE:15:14: rules.0.labels: 'yes' is no name for a key; put it in quotes",
@@ -465,13 +645,14 @@ def test_a_minimal_file_has_the_documented_defaults(load, tmp_path):
     assert (account.name, account.base_url) == ("main", "https://coinswitch.co")
     assert (account.rate_requests, account.rate_window) == (20, 60 * S)
     assert (account.api_key.reveal(), account.secret_key.reveal()) == (API_KEY, SECRET_KEY)
+    assert (loaded.heartbeat, loaded.history_keep) == (None, timedelta(days=30))
     receiver = loaded.receivers["desk"]
     assert (receiver.name, receiver.url.reveal(), receiver.send_resolved) == ("desk", HOOK, True)
     rules = loaded.ruleset
     assert (rules.accounts, rules.receivers) == (("main",), {"desk": True})
     assert (rules.blind_after, rules.tolerance) == (2 * M, D("0.000001"))
-    (route,) = rules.routes
-    assert (route.receivers, route.match, route.repeat_interval) == (("desk",), {}, 240 * M)
+    assert rules.routes == (Route(receivers=("desk",), repeat=Repeat(first=240 * M)),)
+    assert rules.flapping is None
     assert {name: (b.severity, b.for_, b.keep_firing_for) for name, b in rules.builtin.items()} == {
         "blind": (CRITICAL, 2 * M, 0 * S),
         "suspect-data": (WARNING, 0 * S, 0 * S),
@@ -519,7 +700,7 @@ def test_everything_of_a_file_arrives(load, tmp_path):
     assert loaded.ruleset.receivers == {"desk": False}
     first, last = loaded.ruleset.routes
     assert first.match == {"severity": Names(("warning", "critical")), "team": Names(("desk",))}
-    assert (first.repeat_interval, last.match) == (15 * M, {})
+    assert (first.repeat, last.match) == (Repeat(first=15 * M), {})
     builtin = loaded.ruleset.builtin
     assert (loaded.ruleset.tolerance, loaded.ruleset.blind_after) == (D("0.01"), 90 * S)
     assert (builtin["blind"].severity, builtin["blind"].for_) == (WARNING, 90 * S)
@@ -623,6 +804,289 @@ def test_the_least_interval_is_rounded_up_to_what_can_be_written(load):
     (line,) = messages(load, "poll: {interval: 8571ms}\n", accounts=strict)
     assert line.endswith("the least interval is 8s572ms")
     load("poll: {interval: 8572ms}\n", accounts=strict)
+
+
+# ── repeat, mute, flapping ──────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param("15m", Repeat(first=15 * M), id="plain"),
+        pytest.param("{first: 15m}", Repeat(first=15 * M, factor=D(2)), id="factor-by-default"),
+        pytest.param(
+            "{first: 15m, factor: 1.5, max: 4h}",
+            Repeat(first=15 * M, factor=D("1.5"), longest=240 * M),
+            id="all",
+        ),
+        pytest.param(
+            "{first: 1h, factor: 1, max: 1h}",
+            Repeat(first=60 * M, factor=D(1), longest=60 * M),
+            id="least-factor-and-max",
+        ),
+        pytest.param(
+            "{first: 1h, factor: 100}", Repeat(first=60 * M, factor=D(100)), id="largest-factor"
+        ),
+    ],
+)
+def test_a_repeat_interval(load_route, text, expected):
+    assert load_route(repeat_interval=text).repeat == expected
+
+
+def test_reminders_of_any_valid_kind_have_a_time(load_route):
+    """The longest first delay and the largest factor, further than anybody waits."""
+    repeat = load_route(repeat_interval="{first: 3650d, factor: 100}").repeat
+    assert repeat.after(1) == timedelta(days=365_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mon", {0}),
+        ("[sat, sun]", {5, 6}),
+        ("mon-fri", {0, 1, 2, 3, 4}),
+        ("sat-mon", {5, 6, 0}),
+        ("sun-sat", {0, 1, 2, 3, 4, 5, 6}),
+        ("[sun-mon, wed]", {6, 0, 2}),
+    ],
+)
+def test_days_of_a_window(load_mute, text, expected):
+    assert load_mute(days=text).days == expected
+
+
+def test_a_window(load_mute):
+    assert load_mute() == Window(
+        days=frozenset(range(7)),
+        start=22 * 60,
+        end=7 * 60,
+        zone=zoneinfo.ZoneInfo("Asia/Kolkata"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "minutes"),
+    [
+        ("00:00", "24:00", (0, 1440)),
+        ("22:00", "24:00", (1320, 1440)),
+        ("22:00", "00:00", (1320, 1440)),
+        ("00:00", "00:01", (0, 1)),
+        ("23:59", "00:01", (1439, 1)),
+    ],
+)
+def test_times_of_a_window(load_mute, start, end, minutes):
+    window = load_mute(**{"from": f'"{start}"', "to": f"'{end}'"})
+    assert (window.start, window.end) == minutes
+
+
+@pytest.mark.parametrize("start", ["00:00", "12:30"])
+def test_a_window_that_ends_where_it_starts_is_refused(load_mute, start):
+    (line,) = messages(load_mute, **{"from": f'"{start}"', "to": f'"{start}"'})
+    expected = 'is the same as from; for whole days, write from: "00:00" and to: "24:00"'
+    assert line.endswith(f"routes.0.mute.0.to: '{start}' {expected}")
+
+
+@pytest.mark.parametrize("text", ["'7:00'", "'07:0'", "'07:60'", "'24:01'", "'25:00'", "'07:00:00'",
+                                  "' 07:00'", "7", "0700", "7.30", "true", "'٠٧:٠٠'", "noon"])  # fmt: skip
+def test_no_time_of_day(load_mute, text):
+    (line,) = messages(load_mute, to=text)
+    assert "FILE:7:" in line
+    assert "routes.0.mute.0.to" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("asia/kolkata", "did you mean 'Asia/Kolkata'?"),
+        ("kolkata", "did you mean 'Asia/Kolkata'?"),
+        ("Europe/Berlln", "did you mean 'Europe/Berlin'?"),
+        ("Lord Howe", "did you mean 'Australia/Lord_Howe'?"),
+        ("America", "write an IANA name, such as Asia/Kolkata or UTC"),
+        ("localtime", "write an IANA name, such as Asia/Kolkata or UTC"),
+        ("right/UTC", "write an IANA name, such as Asia/Kolkata or UTC"),
+        ("/etc/localtime", "write an IANA name, such as Asia/Kolkata or UTC"),
+        ("'+05:30'", "write an IANA name, such as Asia/Kolkata or UTC"),
+        (r'"a\0b"', "write an IANA name, such as Asia/Kolkata or UTC"),
+        ("x" * 300, "write an IANA name, such as Asia/Kolkata or UTC"),
+    ],
+)
+def test_a_time_zone_that_does_not_exist_is_refused(load_mute, text, hint):
+    (line,) = messages(load_mute, timezone=text)
+    assert re.search(r"routes\.0\.mute\.0\.timezone: unknown time zone '.*'; ", line)
+    assert line.endswith(f"; {hint}")
+
+
+@pytest.fixture
+def no_zones(tmp_path, monkeypatch):
+    """A machine without time zones: neither the system's nor the package tzdata."""
+    monkeypatch.setitem(sys.modules, "tzdata", None)
+    zoneinfo.reset_tzpath(to=[str(tmp_path)])
+    zoneinfo.ZoneInfo.clear_cache()
+    yield
+    zoneinfo.reset_tzpath()
+
+
+def test_a_machine_without_time_zones_is_told_what_to_install(no_zones, load_mute):
+    (line,) = messages(load_mute)
+    assert line.endswith(
+        "routes.0.mute.0.timezone: this machine has no time zone database; "
+        "install the system's package tzdata, or `pip install tzdata`"
+    )
+
+
+def test_without_a_window_no_time_zone_is_looked_for(no_zones, monkeypatch, load):
+    monkeypatch.delattr(zoneinfo, "available_timezones")
+    load()
+
+
+@pytest.mark.parametrize(
+    ("match", "extra", "refused"),
+    [
+        pytest.param("{severity: critical}", "", True, id="critical-only"),
+        pytest.param("{severity: ['!info', '!warning']}", "", True, id="critical-is-left"),
+        pytest.param("{severity: critical}", "mute_critical: true", False, id="muted-as-well"),
+        pytest.param("{severity: [critical, warning]}", "", False, id="and-warning"),
+        pytest.param("{account: main}", "", False, id="any-severity"),
+    ],
+)  # fmt: skip
+def test_a_mute_of_a_route_that_takes_only_critical_needs_mute_critical(
+    load, match, extra, refused
+):
+    window = '{from: "22:00", to: "07:00", timezone: UTC}'
+    routes = (
+        f"routes:\n  - match: {match}\n    receivers: [desk]\n    mute: [{window}]\n    {extra}\n"
+        "  - receivers: [desk]\n"
+    )
+    if refused:
+        (line,) = messages(load, routes=routes)
+        assert "routes.0.mute: has no effect" in line
+    else:
+        assert load(routes=routes).ruleset.routes[0].mute
+
+
+def test_mute_critical_arrives(load_route):
+    mute = '[{from: "22:00", to: "07:00", timezone: UTC}]'
+    assert not load_route(mute=mute).mute_critical
+    assert load_route(mute=mute, mute_critical="true").mute_critical
+
+
+@pytest.mark.parametrize("value", ["true", "false"])
+def test_mute_critical_without_mute_is_refused(load_route, value):
+    assert len(messages(load_route, mute_critical=value)) == 1
+
+
+def test_a_misspelt_mute_is_complained_of_once(load_route):
+    (line,) = messages(load_route, mutes="[]", mute_critical="true")
+    assert line == "FILE:7:5: routes.0.mutes: unknown key; did you mean 'mute'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", Flapping(changes=6, within=30 * M)),
+        ("{changes: 2}", Flapping(changes=2, within=30 * M)),
+        ("{within: 1h}", Flapping(changes=6, within=60 * M)),
+        ("{changes: 1000, within: 1d}", Flapping(changes=1000, within=1440 * M)),
+    ],
+)
+def test_flapping(load, text, expected):
+    assert load(f"flapping: {text}\n").ruleset.flapping == expected
+
+
+@pytest.mark.parametrize("changes", ["1", "0", "-2", "2.5", "1001", "many", "200%x", "[2]"])
+def test_changes_are_a_whole_number(load, changes):
+    (line,) = messages(load, f"flapping: {{changes: {changes}}}\n")
+    assert "flapping.changes: " in line
+
+
+def test_flapping_must_be_possible_at_the_pace_of_the_polls(load):
+    load("poll: {interval: 15s}\nflapping: {changes: 6, within: 91s}\n")
+    (line,) = messages(load, "poll: {interval: 15s}\nflapping: {changes: 6, within: 90s}\n")
+    assert "flapping.within: with one poll every 15s, more than 6 changes within 1m30s" in line
+
+
+# ── heartbeat and history ───────────────────────────────────────────────────
+
+
+def test_a_heartbeat_pings_once_a_minute_by_default(load):
+    loaded = load('heartbeat: {url: "https://${HOST}/ping/${ID}"}\n', HOST="x.example", ID="a1b2")
+    expected = Heartbeat(url=redaction.Secret("https://x.example/ping/a1b2"), every=M)
+    assert loaded.heartbeat == expected
+    assert "x.example" not in repr(loaded)
+
+
+def test_a_heartbeat_s_url_may_stand_in_a_file(load, tmp_path):
+    (tmp_path / "ping").write_text("http://127.0.0.1:1/\n")
+    heartbeat = load("heartbeat: {url_file: ping, every: 5m}\n").heartbeat
+    assert (heartbeat.url.reveal(), heartbeat.every) == ("http://127.0.0.1:1/", 5 * M)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://hc.example/a-b_c?x=1", None),
+        ("https://user:password@hc.example", None),
+        ("https://[2001:db8::1]:8443/", None),
+        ("http://localhost:8080/ping", None),
+        ("http://127.0.0.1/", None),
+        ("http://[::1]/", None),
+        ("http://hc.example/", "http is allowed for loopback hosts only; write https"),
+        ("http://127.0.0.1@hc.example/", "http is allowed for loopback hosts only; write https"),
+        ("ftp://hc.example/", "is no URL; it must start with https:// and name a host"),
+        ("https:///ping", "is no URL; it must start with https:// and name a host"),
+        ("https://hc.example:0/", "is no URL; it must start with https:// and name a host"),
+        ("https://hc.example:x/", "is no URL; it must start with https:// and name a host"),
+        ("https://[::1/", "is no URL; it must start with https:// and name a host"),
+        ("https://hc.example/a b", "has a space or a character that no URL has"),
+        (r"https://hc.example/\nb", "has a space or a character that no URL has"),
+        ("https://hc.example/ä", "has a space or a character that no URL has"),
+    ],
+)
+def test_a_heartbeat_s_url(load, url, expected):
+    text = f'heartbeat: {{url: "{url}"}}\n'
+    if expected is None:
+        assert load(text).heartbeat.url.reveal() == url
+    else:
+        assert messages(load, text) == [f"FILE:9:18: heartbeat.url: {expected}"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "heartbeat: https://x.example/hunter2secret",
+        "heartbeat: {url: hunter2secret}",
+        "heartbeat: {url: 'http://x.example/hunter2secret'}",
+        "heartbeat: {ulr: 'https://x.example/hunter2secret'}",
+        "heartbeat: {url: 1m, every: 'https://x.example/hunter2secret'}",
+        "heartbeat: {url: [hunter2secret]}",
+        "heartbeat: {url: 'https://x.example/hunter2secret', every: x, hunter2secret: 1}",
+        "heartbeat: {'https://x.example/hunter2secret'}",
+        "heartbeat: {url_file: hunter2secret}",
+        "heartbeat: {url: 0123456789012}",
+        "heartbeat: {ulr: 0123456789012}",
+        "heartbeat: {url: &hunter2secret a, url_file: !hunter2secret b}",
+    ],
+)
+def test_no_message_about_the_heartbeat_shows_its_url(load, text):
+    shown = "\n".join(messages(load, f"{text}\n"))
+    assert not any(part in shown for part in ("hunter2secret", "0123456789012"))
+
+
+def test_a_wrong_pace_of_the_heartbeat_is_quoted(load):
+    (line,) = messages(load, 'heartbeat: {url: "https://x.example/", every: 12:30}\n')
+    assert "heartbeat.every: '12:30' is ambiguous" in line
+
+
+def test_a_heartbeat_s_url_is_masked_from_then_on(load, _own_redactor):
+    load("heartbeat: {url: 'https://x.example/0b1d-77aa'}\n")
+    assert _own_redactor.redact("GET /0b1d-77aa") == "GET /***"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("{}", 30), ("{keep: 7d}", 7), ("{keep: 0s}", 0), ("{keep: 3650d}", 3650)],
+)
+def test_history_is_kept_as_long_as_the_file_says(load, text, expected):
+    assert load(f"history: {text}\n").history_keep == timedelta(days=expected)
 
 
 # ── secrets ─────────────────────────────────────────────────────────────────
@@ -765,6 +1229,55 @@ def test_a_secret_that_also_stands_elsewhere_is_masked(load):
     assert lines[0].startswith("FILE:9:1: ***: unknown key")
 
 
+def test_ignored_secrets_need_not_exist(load, _own_redactor):
+    loaded = load(
+        'heartbeat: {url: "${NONE}"}\n',
+        accounts="accounts: {main: {api_key: '${NONE}', secret_key_file: nowhere}}\n",
+        receivers="receivers: {desk: {url: 'tgram://${NONE}/1'}, mail: {url_file: nowhere}}\n",
+        secrets=Secrets.IGNORED,
+    )
+    account = loaded.accounts["main"]
+    assert (account.api_key.reveal(), account.secret_key.reveal()) == ("0" * 64, "0" * 64)
+    assert [r.url.reveal() for r in loaded.receivers.values()] == ["json://127.0.0.1/"] * 2
+    assert loaded.heartbeat.url.reveal() == "http://127.0.0.1/"
+    # a placeholder is no secret: masking it would spoil ordinary texts
+    text = f"{'0' * 64} json://127.0.0.1/ http://127.0.0.1/"
+    assert _own_redactor.redact(text) == text
+
+
+def test_ignored_secrets_are_not_read(load, tmp_path, _own_redactor):
+    (tmp_path / "url").write_text("json://localhost/from-a-file")
+    loaded = load(
+        receivers="receivers: {desk: {url: '${URL}'}, mail: {url_file: url}}\n",
+        secrets=Secrets.IGNORED,
+    )
+    assert {r.url.reveal() for r in loaded.receivers.values()} == {"json://127.0.0.1/"}
+    assert _own_redactor.redact(f"{HOOK} {SECRET_KEY}") == f"{HOOK} {SECRET_KEY}"
+
+
+def test_a_secret_written_into_the_file_is_checked_and_masked_all_the_same(load, _own_redactor):
+    literal = f"receivers: {{desk: {{url: '{HOOK}'}}}}\n"
+    loaded = load(receivers=literal, secrets=Secrets.IGNORED)
+    assert loaded.receivers["desk"].url.reveal() == HOOK
+    assert _own_redactor.redact(HOOK) == "***"
+    wrong = "receivers: {desk: {url: nothing}}\n"
+    assert len(messages(load, receivers=wrong, secrets=Secrets.IGNORED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ("", "url: is missing; give url or url_file"),
+        ("url: '${NONE', url_file: a", "url_file: excludes url; keep one of the two"),
+        ("url: '${NONE'", "url: `${` must be followed by NAME}"),
+    ],
+)
+def test_ignored_secrets_must_still_be_written_rightly(load, keys, expected):
+    receivers = f"receivers: {{desk: {{{keys}}}}}\n"
+    (line,) = messages(load, receivers=receivers, secrets=Secrets.IGNORED)
+    assert line.endswith(f"receivers.desk.{expected}")
+
+
 # ── base_url ────────────────────────────────────────────────────────────────
 
 
@@ -835,16 +1348,18 @@ def test_one_unreadable_part_hides_no_other(load_rule):
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("section", ["accounts", "receivers", "routes", "rules", "poll", "builtin"])
+@pytest.mark.parametrize("section", ["accounts", "receivers", "routes", "rules", "poll", "builtin",
+                                     "flapping", "heartbeat", "history"])  # fmt: skip
 @pytest.mark.parametrize(
     "value", ["5", "text", "[]", "{}", "[5]", "{a: 5}", "[[]]", "{a: {}}", "null", "true"]
 )
 def test_any_section_may_be_nonsense(load, section, value):
     parts = {"accounts": ACCOUNTS, "receivers": RECEIVERS, "routes": ROUTES, "rules": RULES}
-    given = parts | {section: f"{section}: {value}\n"}
-    if value == "{}" and section in {"poll", "builtin"}:
+    extra = "" if section in parts else f"{section}: {value}\n"
+    given = parts | ({} if extra else {section: f"{section}: {value}\n"})
+    if value == "{}" and section in {"poll", "builtin", "flapping", "history"}:
         return
-    lines = messages(load, given.pop("poll", "") + given.pop("builtin", ""), **given)
+    lines = messages(load, extra, **given)
     assert all(section in line for line in lines if "unknown" not in line)
 
 
@@ -858,6 +1373,28 @@ def test_any_key_of_a_rule_may_be_nonsense(load_rule, key, value):
     if value == "{}" and key in {"labels", "annotations"}:
         return
     assert any(f"rules.0.{key}" in line for line in messages(load_rule, **{key: value}))
+
+
+@pytest.mark.parametrize("key", ["match", "receivers", "repeat_interval", "mute", "mute_critical"])
+@pytest.mark.parametrize(
+    "value", ["[]", "{}", "[5]", "{a: 5}", "[[]]", "[{}]", "{a: {}}", "null", "true", "''", '"\\0"']
+)
+def test_any_key_of_a_route_may_be_nonsense(load, key, value):
+    if (key, value) in {("match", "{}"), ("mute_critical", "true")}:
+        return
+    keys = {"receivers": "[desk]", "mute": '[{from: "22:00", to: "07:00", timezone: UTC}]'}
+    lines = [f"    {name}: {given}\n" for name, given in (keys | {key: value}).items()]
+    routes = "routes:\n  -" + "".join(lines)[3:]
+    assert any(f"routes.0.{key}" in line for line in messages(load, routes=routes))
+
+
+@pytest.mark.parametrize("key", ["days", "from", "to", "timezone"])
+@pytest.mark.parametrize(
+    "value", ["[]", "{}", "[5]", "{a: 5}", "[[]]", "{a: {}}", "null", "true", "''", '"\\0"']
+)
+def test_any_key_of_a_window_may_be_nonsense(load_mute, key, value):
+    lines = messages(load_mute, **{key: value})
+    assert any(f"routes.0.mute.0.{key}" in line for line in lines)
 
 
 # ── the file itself ─────────────────────────────────────────────────────────
@@ -905,6 +1442,28 @@ def test_the_example_loads():
     loaded = load_config(ROOT / "rules.example.yaml", environ=example_environ())
     assert {rule.scope for rule in loaded.ruleset.rules} == set(Scope)
     assert list(loaded.receivers) == ["desk", "phone", "mail"]
+    repeats = [Repeat(first=15 * M), Repeat(first=60 * M, factor=D(2), longest=480 * M)]
+    assert [route.repeat for route in loaded.ruleset.routes[:2]] == repeats
+    assert loaded.ruleset.flapping == Flapping(changes=6, within=30 * M)
+
+
+def test_what_the_example_shows_in_comments_loads(tmp_path):
+    """Uncommented, `mute` and `heartbeat` are as valid as the rest."""
+    text = (ROOT / "rules.example.yaml").read_text(encoding="utf-8")
+    for block in (r"    # mute:.*?    # mute_critical: false", r"# heartbeat:.*?#   every: 1m"):
+        shown = re.search(block, text, re.DOTALL)[0]
+        bare = re.sub(r"^( *)# ", r"\1", shown, flags=re.MULTILINE)
+        text = text.replace(shown, bare)
+    path = tmp_path / "rules.yaml"
+    path.write_text(text, encoding="utf-8")
+
+    environ = example_environ() | {"HEARTBEAT_URL": "https://x.example/"}
+    loaded = load_config(path, environ=environ)
+
+    weekdays, saturday = loaded.ruleset.routes[-1].mute
+    assert (sorted(weekdays.days), weekdays.start, weekdays.end) == ([0, 1, 2, 3, 6], 1320, 420)
+    assert (saturday.days, saturday.start, saturday.end) == ({5}, 0, 1440)
+    assert loaded.heartbeat.every == M
 
 
 def test_the_example_sets_or_names_every_key():
