@@ -79,6 +79,7 @@ def encode_alert(alert: Alert) -> Document:
             for severity, (threshold, clear) in alert.thresholds.items()
         },
         "direction": alert.direction,
+        "expression": alert.expression,
         "detail": alert.detail,
         "judged_at": _instant(alert.judged_at),
         "missed": alert.missed,
@@ -108,6 +109,7 @@ def decode_alert(document: Document) -> Alert:
             for severity, (threshold, clear) in document["thresholds"].items()
         },
         direction=document["direction"],
+        expression=document["expression"],
         detail=document["detail"],
         judged_at=_parsed(document["judged_at"]),
         missed=document["missed"],
@@ -155,6 +157,7 @@ def _encode_item(item: Item) -> Document:
         "fingerprint": alert.fingerprint,
         "episode": alert.episode,
         "rule": alert.rule,
+        "expression": alert.expression,
         "labels": shown_labels(alert),
         "state": item.state.value,
         "reason": item.reason.value,

@@ -104,6 +104,7 @@ class _Subject:
     name: str
     rungs: tuple[RungRule, ...]
     direction: Direction = Direction.ABOVE
+    expression: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -399,6 +400,7 @@ class _Evaluation:
             values=finding.fields,
             thresholds={r.severity: (r.threshold, r.clear) for r in subject.rungs},
             direction=subject.direction.value,
+            expression=subject.expression,
             detail=finding.detail,
             judged_at=self.now,
             missed=0,
@@ -465,6 +467,7 @@ class _Evaluation:
             target=change.target,
             value=alert.value,
             reason=change.reason,
+            fingerprint=alert.fingerprint,
         )
 
 
@@ -497,6 +500,7 @@ def _subject(rule: Rule) -> _Subject:
         name=rule.name,
         rungs=rule.rungs,
         direction=rule.direction,
+        expression=rule.value.text,
         labels=rule.labels,
         annotations=rule.annotations,
     )

@@ -160,6 +160,8 @@ class Alert:
     thresholds: Mapping[Severity, tuple[Decimal, Decimal]] = field(default_factory=dict)
     #: "above" or "below"
     direction: str = "above"
+    #: the rule's `value`, as it stands in the file
+    expression: str = ""
     #: what exactly is wrong, for built-in alerts
     detail: str = ""
     #: when it was last judged with a value
@@ -237,6 +239,8 @@ class Transition:
     target: State
     value: Decimal | None
     reason: ChangeReason
+    #: of the alert
+    fingerprint: str
 
 
 # ── what is to be told ──────────────────────────────────────────────────────

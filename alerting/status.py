@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from alerting import codec
+from alerting import codec, routing
 from alerting.model import AccountState, Alert, Memory, Severity, State
+from alerting.rules import DELIVERY_FAILING, Ruleset
 from alerting.settings import Config
 from alerting.store import ReceiverStatus, Store
 from alerting.units import format_duration, plain, rfc3339
@@ -25,7 +26,18 @@ class Overview:
     accounts: Mapping[str, AccountState]
     #: pending and firing ones, worst first
     alerts: tuple[Alert, ...]
+    #: fingerprints of those that somebody acknowledged, and of those under a silence
+    acked: frozenset[str]
+    silenced: frozenset[str]
     receivers: Mapping[str, ReceiverStatus]
+    #: account -> its last evaluation, whatever its poll gave
+    evaluated: Mapping[str, datetime] = field(default_factory=dict)
+    #: rule, built-in ones too -> the severities that it has
+    ladders: Mapping[str, tuple[Severity, ...]] = field(default_factory=dict)
+    #: receiver of the rules file -> what is wrong with it; None: nothing
+    failing: Mapping[str, str | None] = field(default_factory=dict)
+    #: receiver -> messages that it ever accepted
+    sent_totals: Mapping[str, int] = field(default_factory=dict)
 
 
 def overview(config: Config, store: Store | None, *, now: datetime) -> Overview:
@@ -39,7 +51,38 @@ def overview(config: Config, store: Store | None, *, now: datetime) -> Overview:
         receivers = store.receiver_statuses()
     alerts = [a for m in memories for a in m.alerts.values() if a.state is not State.INACTIVE]
     alerts.sort(key=_order)
-    return Overview(now=now, accounts=accounts, alerts=tuple(alerts), receivers=receivers)
+    known = [(alert, memory) for memory in memories for alert in memory.alerts.values()]
+    return Overview(
+        now=now,
+        accounts=accounts,
+        alerts=tuple(alerts),
+        acked=frozenset(
+            alert.fingerprint
+            for alert, memory in known
+            if routing.is_acked(memory.acks.get(alert.fingerprint), alert)
+        ),
+        silenced=frozenset(
+            alert.fingerprint
+            for alert, memory in known
+            if routing.silence_of(memory.silences, alert, now=now)
+        ),
+        receivers=receivers,
+        evaluated=store.evaluations() if store else {},
+        ladders=_ladders(config.ruleset),
+        failing=_failing(config, store, now),
+        sent_totals=store.sent_totals() if store else {},
+    )
+
+
+def _ladders(ruleset: Ruleset) -> dict[str, tuple[Severity, ...]]:
+    of_file = {rule.name: tuple(rung.severity for rung in rule.rungs) for rule in ruleset.rules}
+    return of_file | {name: (rule.severity,) for name, rule in ruleset.builtin.items()}
+
+
+def _failing(config: Config, store: Store | None, now: datetime) -> dict[str, str | None]:
+    overdue = config.ruleset.builtin[DELIVERY_FAILING].for_
+    failing = store.failing_receivers(now=now, overdue=overdue) if store else {}
+    return {name: failing.get(name) for name in config.receivers}
 
 
 def as_json(view: Overview) -> dict[str, Any]:
@@ -51,7 +94,7 @@ def as_json(view: Overview) -> dict[str, Any]:
     return {
         "now": rfc3339(view.now),
         "accounts": {name: _account(state, view.now) for name, state in view.accounts.items()},
-        "alerts": [_alert(alert) for alert in view.alerts],
+        "alerts": [_alert(alert, view) for alert in view.alerts],
         "outbox": counts,
         "receivers": {
             name: {
@@ -73,7 +116,7 @@ def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> st
     firing = sum(alert.state is State.FIRING for alert in view.alerts)
     pending = len(view.alerts) - firing
     lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
-    lines += _table([_alert_row(alert, view.now, paint) for alert in view.alerts])
+    lines += _table([_alert_row(alert, view, paint) for alert in view.alerts])
     if not view.alerts:
         lines.append("  none")
     lines += ["", paint("OUTBOX", "dim")]
@@ -100,7 +143,7 @@ def _account(state: AccountState, now: datetime) -> dict[str, Any]:
     }
 
 
-def _alert(alert: Alert) -> dict[str, Any]:
+def _alert(alert: Alert, view: Overview) -> dict[str, Any]:
     threshold = _threshold(alert)
     return {
         "id": alert.id,
@@ -114,8 +157,8 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "fired_at": rfc3339(alert.fired_at)
         if alert.fired_at and alert.state is State.FIRING
         else None,
-        "acked": False,
-        "silenced": False,
+        "acked": alert.fingerprint in view.acked,
+        "silenced": alert.fingerprint in view.silenced,
     }
 
 
@@ -142,7 +185,7 @@ def _account_row(
     return (f"  {state.name}", seen, trouble)
 
 
-def _alert_row(alert: Alert, now: datetime, paint: _Paint) -> tuple[str, ...]:
+def _alert_row(alert: Alert, view: Overview, paint: _Paint) -> tuple[str, ...]:
     severity = alert.severity or Severity.INFO
     labels = {k: v for k, v in alert.labels.items() if k != "exchange"}
     since = alert.fired_at if alert.state is State.FIRING else alert.active_at
@@ -156,10 +199,20 @@ def _alert_row(alert: Alert, now: datetime, paint: _Paint) -> tuple[str, ...]:
         alert.rule,
         "/".join(labels.values()),
         f"{value} {versus}".strip(),
-        f"for {_ago(since, now)}" if since else "",
+        f"for {_ago(since, view.now)}" if since else "",
         paint(alert.id, "dim"),
+        " ".join(_quiet(alert, view)),
         alert.detail,
     )
+
+
+def _quiet(alert: Alert, view: Overview) -> Iterable[str]:
+    if alert.fingerprint in view.acked:
+        yield "acked"
+    if alert.fingerprint in view.silenced:
+        yield "silenced"
+    if alert.flapping:
+        yield "flapping"
 
 
 def _receiver_row(

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,13 +23,26 @@ from alerting import codec, routing
 from alerting.codec import from_micros, to_micros
 from alerting.engine import Step
 from alerting.errors import StoreError
-from alerting.model import AccountState, Memory, Notification, Severity, Told
+from alerting.model import (
+    AccountState,
+    Ack,
+    Memory,
+    Notification,
+    Severity,
+    Silence,
+    State,
+    Told,
+    Transition,
+)
+
+log = logging.getLogger("alerting.store")
 
 _MIGRATIONS = (
     """
     CREATE TABLE accounts (
       name TEXT PRIMARY KEY,
-      document TEXT NOT NULL
+      document TEXT NOT NULL,
+      evaluated_at BIGINT NOT NULL
     );
     CREATE TABLE alerts (
       fingerprint TEXT PRIMARY KEY,
@@ -113,7 +128,12 @@ _MIGRATIONS = (
     CREATE TABLE receivers (
       name TEXT PRIMARY KEY,
       not_before BIGINT NOT NULL DEFAULT 0,
-      accepted_at BIGINT NOT NULL DEFAULT 0
+      accepted_at BIGINT NOT NULL DEFAULT 0,
+      sent BIGINT NOT NULL DEFAULT 0
+    );
+    CREATE TABLE meta (
+      key TEXT PRIMARY KEY,
+      value TEXT NOT NULL
     );
     """,
 )
@@ -121,9 +141,17 @@ _MIGRATIONS = (
 # SQLite before 3.51.3 may corrupt a database in WAL mode when two connections write and
 # checkpoint at the same instant; the rollback journal costs three more fsyncs a commit.
 _WAL_IS_SAFE = (3, 51, 3)
-_BUSY_TIMEOUT_MS = 5000
+_BUSY_TIMEOUT = timedelta(seconds=5)
 # How long finished messages stay for `status` and for looking back.
 _KEEP_FINISHED = timedelta(days=30)
+# What answers look like, so that even a single short one packs well. Part of the file's format.
+_FAMILIAR = (
+    b'"blocked_balance": "0.","position_margin":"0","open_order_margin":"0"},'
+    b'{"symbol":"BTCUSDT","base_asset":"USDT","exchange":"EXCHANGE_2"}],"asset": [{"symbol": "'
+    b'{"data": {"base_asset_balances": [{"base_asset": "USDT", "balances": {"total_balance": "0.0",'
+    b' "total_available_balance": "", "total_blocked_balance": "", "total_position_margin": "",'
+    b' "total_open_order_margin": "-"}}]}}'
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -144,6 +172,51 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """What a poll gave, for the history: the answer's text, or why there is none."""
+
+    body: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastPoll:
+    """A recorded poll."""
+
+    at: datetime
+    account: str
+    seen: Seen
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastChange:
+    """A recorded transition of one rung."""
+
+    at: datetime
+    severity: Severity
+    source: State
+    target: State
+    value: str | None
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PastMessage:
+    """A message about one alert, and what became of it."""
+
+    at: datetime
+    receiver: str
+    #: why the receiver was told of this alert
+    reason: str
+    #: pending, sent or dead
+    status: str
+    attempts: int
+    last_reason: str | None
+    finished_at: datetime | None
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReceiverStatus:
     """How one receiver's messages stand."""
 
@@ -158,13 +231,25 @@ class ReceiverStatus:
 class Store:
     """One connection to the state file; its methods may be called from any thread."""
 
-    def __init__(self, path: Path, *, deliver_within: timedelta = timedelta(hours=24)) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        deliver_within: timedelta = timedelta(hours=24),
+        busy_timeout: timedelta = _BUSY_TIMEOUT,
+    ) -> None:
         self._path = path
         self._deliver_within = deliver_within
+        self._busy_timeout = busy_timeout
         self._lock = threading.RLock()
         with self._errors():
-            self._connection = _connect(path)
-            self._migrate()
+            self._open()
+        self._migrate()
+
+    @property
+    def path(self) -> Path:
+        """Where the state file is."""
+        return self._path
 
     def close(self) -> None:
         """Close the connection; what was not committed never happened."""
@@ -173,16 +258,21 @@ class Store:
 
     # ── one evaluation ──────────────────────────────────────────────────────
 
-    def evaluate(self, account: str, judge: Callable[[Memory], Step]) -> Step:
+    def evaluate(
+        self, account: str, judge: Callable[[Memory], Step], *, seen: Seen | None = None
+    ) -> Step:
         """Load an account's memory, judge it, and store memory and messages: all or nothing.
 
         `account` "" is the program itself. `judge` must be pure and quick: it runs inside the
-        transaction, so that no other process can change the memory meanwhile.
+        transaction, so that no other process can change the memory meanwhile. `seen` is what is
+        to be recorded of the poll.
         """
         with self._transaction():
             before = self._load(account)
             step = judge(before)
             self._save(account, before, step)
+            if seen is not None:
+                self._record(account, seen, step.at)
         return step
 
     def accounts(self) -> dict[str, AccountState]:
@@ -191,12 +281,42 @@ class Store:
             rows = self._connection.execute("SELECT name, document FROM accounts").fetchall()
         return {name: codec.decode_account(name, json.loads(text)) for name, text in rows if name}
 
+    def evaluations(self) -> dict[str, datetime]:
+        """When each account was last evaluated, whatever its poll gave."""
+        with self._errors(), self._lock:
+            rows = self._connection.execute("SELECT name, evaluated_at FROM accounts").fetchall()
+        return {name: from_micros(at) for name, at in rows if name}
+
+    def meta(self, key: str) -> str | None:
+        """A fact about the program that is no alert and no message; None: never set."""
+        with self._errors(), self._lock:
+            row = self._connection.execute(
+                "SELECT value FROM meta WHERE key = ?", (key,)
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Remember such a fact."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO meta (key, value) VALUES (?, ?) "
+                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
     def memory(self, account: str) -> Memory:
         """An account's memory, for reading only."""
         with self._errors(), self._lock:
             return self._load(account)
 
     def _load(self, account: str) -> Memory:
+        try:
+            return self._read(account)
+        except (ValueError, LookupError, TypeError) as error:
+            what = f"what it holds of account {account!r} cannot be read"
+            raise StoreError(f"state file {self._path}: {what} ({error})") from error
+
+    def _read(self, account: str) -> Memory:
         query = self._connection.execute
         known = query("SELECT document FROM accounts WHERE name = ?", (account,)).fetchone()
         state = (
@@ -208,7 +328,8 @@ class Store:
         told = query(
             """
             SELECT t.fingerprint, t.receiver, t.episode, t.severity, t.told_at, t.delivered,
-              t.repeats, t.flapping, EXISTS (SELECT 1 FROM outbox_alerts a JOIN outbox o ON o.id = a.outbox_id
+              t.repeats, t.flapping, EXISTS (SELECT 1 FROM outbox_alerts a
+                JOIN outbox o ON o.id = a.outbox_id
                 WHERE a.fingerprint = t.fingerprint AND o.receiver = t.receiver
                 AND o.status = 'pending')
             FROM told t WHERE t.account = ?
@@ -219,15 +340,49 @@ class Store:
             account=state,
             alerts={print_: codec.decode_alert(json.loads(text)) for print_, text in alerts},
             told={(row[0], row[1]): _told(row) for row in told},
+            silences=self._silences(),
+            acks=self._acks(),
         )
+
+    def _silences(self) -> tuple[Silence, ...]:
+        rows = self._connection.execute(
+            "SELECT id, matchers, starts_at, ends_at, author, reason FROM silences ORDER BY id"
+        )
+        return tuple(
+            Silence(
+                id=row[0],
+                matchers=json.loads(row[1]),
+                starts_at=from_micros(row[2]),
+                ends_at=from_micros(row[3]),
+                author=row[4],
+                reason=row[5],
+            )
+            for row in rows
+        )
+
+    def _acks(self) -> dict[str, Ack]:
+        rows = self._connection.execute(
+            "SELECT fingerprint, episode, severity, acked_at, author FROM acks"
+        )
+        return {
+            row[0]: Ack(
+                fingerprint=row[0],
+                episode=row[1],
+                severity=Severity(row[2]),
+                at=from_micros(row[3]),
+                author=row[4],
+            )
+            for row in rows
+        }
 
     def _save(self, account: str, before: Memory, step: Step) -> None:
         run = self._connection.execute
         after = step.memory
         run(
-            "INSERT INTO accounts (name, document) VALUES (?, ?) "
-            "ON CONFLICT (name) DO UPDATE SET document = excluded.document",
-            (account, codec.dumps(codec.encode_account(after.account))),
+            "INSERT INTO accounts (name, document, evaluated_at) VALUES (?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET document = excluded.document, "
+            "evaluated_at = excluded.evaluated_at",
+            (account, codec.dumps(codec.encode_account(after.account)), to_micros(step.at)),
         )
         for print_ in before.alerts.keys() - after.alerts.keys():
             run("DELETE FROM alerts WHERE fingerprint = ?", (print_,))
@@ -245,6 +400,32 @@ class Store:
                 self._save_told(account, entry)
         for notification in step.notifications:
             self._enqueue(account, notification)
+        for change in step.transitions:
+            self._log_transition(account, change)
+
+    def _log_transition(self, account: str, change: Transition) -> None:
+        self._connection.execute(
+            "INSERT INTO transitions (account, at, rule, fingerprint, severity, source, target, "
+            "value, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                account,
+                to_micros(change.at),
+                change.rule,
+                change.fingerprint,
+                change.severity.value,
+                change.source.value,
+                change.target.value,
+                None if change.value is None else str(change.value),
+                change.reason.value,
+            ),
+        )
+
+    def _record(self, account: str, seen: Seen, at: datetime) -> None:
+        body = None if seen.body is None else _pack(seen.body)
+        self._connection.execute(
+            "INSERT INTO history (account, at, body, error) VALUES (?, ?, ?, ?)",
+            (account, to_micros(at), body, seen.error),
+        )
 
     def _save_told(self, account: str, entry: Told) -> None:
         self._connection.execute(
@@ -300,6 +481,133 @@ class Store:
             [(row[0], item.alert.fingerprint, item.alert.episode) for item in notification.items],
         )
 
+    # ── what people asked for ───────────────────────────────────────────────
+
+    def add_silence(self, silence: Silence) -> int:
+        """Store a silence (its id is ignored); the new id."""
+        with self._transaction():
+            row = self._connection.execute(
+                "INSERT INTO silences (matchers, starts_at, ends_at, author, reason) "
+                "VALUES (?, ?, ?, ?, ?) RETURNING id",
+                (
+                    codec.dumps(dict(silence.matchers)),
+                    to_micros(silence.starts_at),
+                    to_micros(silence.ends_at),
+                    silence.author,
+                    silence.reason,
+                ),
+            ).fetchone()
+        return int(row[0])
+
+    def silences(self, *, now: datetime) -> tuple[Silence, ...]:
+        """Silences that have not ended yet."""
+        with self._errors(), self._lock:
+            return tuple(silence for silence in self._silences() if silence.ends_at > now)
+
+    def remove_silence(self, number: int) -> bool:
+        """End a silence; False: there is none of this id."""
+        with self._transaction():
+            return (
+                self._connection.execute("DELETE FROM silences WHERE id = ?", (number,)).rowcount
+                > 0
+            )
+
+    def acknowledge(self, ack: Ack) -> None:
+        """Store that somebody has seen an alert."""
+        with self._transaction():
+            self._connection.execute(
+                """
+                INSERT INTO acks (fingerprint, episode, severity, acked_at, author)
+                VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (fingerprint) DO UPDATE SET episode = excluded.episode,
+                  severity = excluded.severity, acked_at = excluded.acked_at,
+                  author = excluded.author
+                """,
+                (
+                    ack.fingerprint,
+                    ack.episode,
+                    ack.severity.value,
+                    to_micros(ack.at),
+                    ack.author,
+                ),
+            )
+
+    # ── looking back ────────────────────────────────────────────────────────
+
+    def history(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        account: str | None = None,
+    ) -> Iterator[PastPoll]:
+        """Recorded polls in the order of time, a page at a time; `until` is exclusive."""
+        after = (to_micros(since) if since else -(1 << 62), -1)
+        before = to_micros(until) if until else 1 << 62
+        while True:
+            with self._errors(), self._lock:
+                rows = self._connection.execute(
+                    "SELECT at, id, account, body, error FROM history WHERE at < ? "
+                    "AND (at > ? OR (at = ? AND id > ?)) AND (? IS NULL OR account = ?) "
+                    "ORDER BY at, id LIMIT 500",
+                    (before, after[0], after[0], after[1], account, account),
+                ).fetchall()
+            for at, _, name, body, error in rows:
+                yield PastPoll(
+                    at=from_micros(at),
+                    account=name,
+                    seen=Seen(body=None if body is None else _unpack(body), error=error),
+                )
+            if not rows:
+                return
+            after = rows[-1][:2]
+
+    def last_poll(self, account: str, *, at: datetime) -> PastPoll | None:
+        """The last recorded poll of an account up to an instant that gave a body."""
+        with self._errors(), self._lock:
+            row = self._connection.execute(
+                "SELECT at, body FROM history WHERE account = ? AND at <= ? AND body IS NOT NULL "
+                "ORDER BY at DESC, id DESC LIMIT 1",
+                (account, to_micros(at)),
+            ).fetchone()
+        if row is None:
+            return None
+        seen = Seen(body=_unpack(row[1]), error=None)
+        return PastPoll(at=from_micros(row[0]), account=account, seen=seen)
+
+    def transitions(self, fingerprint: str, *, until: datetime, most: int) -> list[PastChange]:
+        """The last changes of an alert's rungs up to an instant, oldest first."""
+        with self._errors(), self._lock:
+            rows = self._connection.execute(
+                "SELECT at, severity, source, target, value, reason FROM transitions "
+                "WHERE fingerprint = ? AND at <= ? ORDER BY at DESC, id DESC LIMIT ?",
+                (fingerprint, to_micros(until), most),
+            ).fetchall()
+        return [
+            PastChange(
+                at=from_micros(row[0]),
+                severity=Severity(row[1]),
+                source=State(row[2]),
+                target=State(row[3]),
+                value=row[4],
+                reason=row[5],
+            )
+            for row in reversed(rows)
+        ]
+
+    def messages_about(self, fingerprint: str, *, until: datetime, most: int) -> list[PastMessage]:
+        """The last messages about an alert up to an instant, oldest first."""
+        with self._errors(), self._lock:
+            rows = self._connection.execute(
+                "SELECT o.created_at, o.receiver, o.status, o.attempts, o.last_reason, "
+                "o.finished_at, o.next_at, o.payload FROM outbox o "
+                "JOIN outbox_alerts a ON a.outbox_id = o.id "
+                "WHERE a.fingerprint = ? AND o.created_at <= ? "
+                "ORDER BY o.created_at DESC, o.id DESC LIMIT ?",
+                (fingerprint, to_micros(until), most),
+            ).fetchall()
+        return [_past_message(row, fingerprint) for row in reversed(rows)]
+
     # ── the outbox ──────────────────────────────────────────────────────────
 
     def recover(self) -> int:
@@ -329,7 +637,7 @@ class Store:
                 WHERE o.receiver = ? AND o.next_at <= ? AND COALESCE(r.not_before, 0) <= ?
                   AND {_SENDABLE}
                 ORDER BY o.severity DESC, o.id LIMIT 1
-                """,  # noqa: S608 - a constant of this file
+                """,
                 (receiver, at, at),
             ).fetchone()
             if row is None:
@@ -357,7 +665,7 @@ class Store:
                   ELSE COALESCE(r.not_before, 0) END)
                 FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
                 WHERE o.receiver = ? AND {_SENDABLE}
-                """,  # noqa: S608 - a constant of this file
+                """,
                 (receiver,),
             ).fetchone()
         return None if row[0] is None else from_micros(row[0])
@@ -366,11 +674,12 @@ class Store:
         """The receiver accepted it: only now its alerts count as told."""
         at = to_micros(now)
         with self._transaction():
-            self._finish(row.id, "sent", reason, at)
+            if not self._finish(row, "sent", reason, at):
+                return
             self._connection.execute(
-                "INSERT INTO receivers (name, not_before, accepted_at) VALUES (?, 0, ?) "
+                "INSERT INTO receivers (name, not_before, accepted_at, sent) VALUES (?, 0, ?, 1) "
                 "ON CONFLICT (name) DO UPDATE SET accepted_at = excluded.accepted_at, "
-                "not_before = 0",
+                "not_before = 0, sent = receivers.sent + 1",
                 (row.receiver, at),
             )
             for item in self._alerts_of(row.id):
@@ -391,14 +700,14 @@ class Store:
         key = (print_, receiver, episode)
         where = "WHERE fingerprint = ? AND receiver = ? AND episode = ?"
         found = self._connection.execute(
-            f"SELECT told_at FROM told {where}",  # noqa: S608 - a constant of this function
+            f"SELECT told_at FROM told {where}",
             key,
         ).fetchone()
         if found is None:
             return
         told_at = routing.told_when(from_micros(found[0]), now)
         self._connection.execute(
-            f"UPDATE told SET delivered = 1, told_at = ? {where}",  # noqa: S608 - as above
+            f"UPDATE told SET delivered = 1, told_at = ? {where}",
             (to_micros(told_at), *key),
         )
 
@@ -409,23 +718,24 @@ class Store:
         with self._transaction():
             self._connection.execute(
                 "UPDATE outbox SET sending = 0, last_reason = ?, next_at = ?, "
-                "maybe_sent = CASE WHEN ? THEN 1 ELSE maybe_sent END WHERE id = ?",
-                (reason, to_micros(next_at), maybe_sent, row.id),
+                "maybe_sent = CASE WHEN ? THEN 1 ELSE maybe_sent END "
+                f"{_THIS_ATTEMPT}",
+                (reason, to_micros(next_at), maybe_sent, *_this_attempt(row)),
             )
 
     def mark_simplified(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
         """The service refused the text itself: the plainest one goes next, at once."""
         with self._transaction():
             self._connection.execute(
-                "UPDATE outbox SET sending = 0, simplified = 1, last_reason = ?, next_at = ? "
-                "WHERE id = ?",
-                (reason, to_micros(now), row.id),
+                "UPDATE outbox SET sending = 0, simplified = 1, last_reason = ?, "
+                f"next_at = ? {_THIS_ATTEMPT}",
+                (reason, to_micros(now), *_this_attempt(row)),
             )
 
     def mark_dead(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
         """It will never be accepted."""
         with self._transaction():
-            self._finish(row.id, "dead", reason, to_micros(now))
+            self._finish(row, "dead", reason, to_micros(now))
 
     def hold_receiver(self, receiver: str, *, until: datetime) -> None:
         """The service asked to be left alone until then."""
@@ -493,10 +803,26 @@ class Store:
             ).fetchall()
         return {row[0]: _receiver_status(row) for row in rows}
 
-    def prune(self, *, now: datetime) -> None:
-        """Forget messages that were finished long ago."""
+    def sent_totals(self) -> dict[str, int]:
+        """How many messages each receiver ever accepted; pruning forgets none of them."""
+        with self._errors(), self._lock:
+            rows = self._connection.execute("SELECT name, sent FROM receivers").fetchall()
+        return dict(rows)
+
+    def prune(self, *, now: datetime, keep_history: timedelta) -> None:
+        """Forget finished messages, transitions, silences and polls of long ago."""
         before = to_micros(now - _KEEP_FINISHED)
         with self._transaction():
+            self._connection.execute("DELETE FROM transitions WHERE at < ?", (before,))
+            self._connection.execute("DELETE FROM silences WHERE ends_at < ?", (before,))
+            self._connection.execute(
+                "DELETE FROM acks WHERE acked_at < ? AND fingerprint NOT IN "
+                "(SELECT fingerprint FROM alerts)",
+                (before,),
+            )
+            self._connection.execute(
+                "DELETE FROM history WHERE at < ?", (to_micros(now - keep_history),)
+            )
             self._connection.execute(
                 "DELETE FROM outbox_alerts WHERE outbox_id IN (SELECT id FROM outbox "
                 "WHERE status <> 'pending' AND finished_at < ?)",
@@ -514,17 +840,61 @@ class Store:
             (at, receiver, at),
         )
 
-    def _finish(self, outbox_id: int, status: str, reason: str, at: int) -> None:
-        self._connection.execute(
-            "UPDATE outbox SET sending = 0, status = ?, last_reason = ?, finished_at = ? "
-            "WHERE id = ?",
-            (status, reason, at, outbox_id),
+    def _finish(self, row: OutboxRow, status: str, reason: str, at: int) -> bool:
+        changed = self._connection.execute(
+            "UPDATE outbox SET sending = 0, status = ?, last_reason = ?, "
+            f"finished_at = ? {_THIS_ATTEMPT}",
+            (status, reason, at, *_this_attempt(row)),
         )
+        return changed.rowcount > 0
 
     # ── plumbing ────────────────────────────────────────────────────────────
 
+    def _open(self) -> None:
+        self._connection = _connect(self._path, self._busy_timeout)
+        self._identity = _identity(self._path)
+
+    def _follow(self) -> None:
+        """Use the file that the path names: SQLite would go on with one that nobody sees."""
+        found = _identity(self._path)
+        if found == self._identity:
+            return
+        if found is None:
+            self._write_anew()
+            log.warning("state file %s was deleted; it is written anew, complete", self._path)
+            return
+        self._reopen()
+        with self._begun():
+            # whoever put it there may have taken it from before some of its messages went out
+            self._connection.execute(
+                "UPDATE outbox SET sending = 0, maybe_sent = 1 WHERE status = 'pending'"
+            )
+        log.warning("state file %s was replaced; going on with what is in it", self._path)
+
+    def _write_anew(self) -> None:
+        copy = self._path.with_name(self._path.name + ".new")
+        copy.unlink(missing_ok=True)
+        target = _connect(copy, self._busy_timeout)
+        try:
+            self._connection.backup(target)
+        finally:
+            target.close()
+        copy.with_name(copy.name + "-journal").unlink(missing_ok=True)
+        copy.replace(self._path)
+        self._reopen()
+
+    def _reopen(self) -> None:
+        self._connection.close()
+        self._identity = None
+        self._open()
+        self._upgrade()
+
     def _migrate(self) -> None:
-        with self._transaction():
+        with self._errors(), self._lock:
+            self._upgrade()
+
+    def _upgrade(self) -> None:
+        with self._begun():
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version > len(_MIGRATIONS):
                 raise StoreError(
@@ -539,17 +909,23 @@ class Store:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
+        with self._errors(), self._lock:
+            self._follow()
+            with self._begun():
+                yield
+
+    @contextlib.contextmanager
+    def _begun(self) -> Iterator[None]:
         # IMMEDIATE: a deferred transaction that reads first cannot become a writer once another
         # process has written, and SQLite does not even wait then.
-        with self._errors(), self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -559,6 +935,15 @@ class Store:
             raise StoreError(f"state file {self._path}: {error}") from error
         except OSError as error:
             raise StoreError(f"state file {self._path}: {error.strerror}") from error
+
+
+# The row as it was claimed. A result of a file that was replaced meanwhile must not be booked on
+# whatever bears the number in the new one.
+_THIS_ATTEMPT = "WHERE id = ? AND receiver = ? AND attempts = ? AND sending = 1"
+
+
+def _this_attempt(row: OutboxRow) -> tuple[int, str, int]:
+    return row.id, row.receiver, row.attempts
 
 
 # A row that may be sent: nobody sends it now, and no older one about the same alert waits.
@@ -572,17 +957,57 @@ _SENDABLE = """
 """
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file a path names; None: none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _connect(path: Path, busy_timeout: timedelta) -> sqlite3.Connection:
     # created by ourselves: SQLite would take the umask's mode, and balances are nobody's business
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    seconds = busy_timeout.total_seconds()
     connection = sqlite3.connect(
-        path, isolation_level=None, timeout=_BUSY_TIMEOUT_MS / 1000, check_same_thread=False
+        path, isolation_level=None, timeout=seconds, check_same_thread=False
     )
     mode = "WAL" if sqlite3.sqlite_version_info >= _WAL_IS_SAFE else "TRUNCATE"
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
     connection.execute(f"PRAGMA journal_mode = {mode}")
     connection.execute("PRAGMA synchronous = FULL")
     return connection
+
+
+def _pack(text: str) -> bytes:
+    packer = zlib.compressobj(level=9, zdict=_FAMILIAR)
+    return packer.compress(text.encode("utf-8", "surrogatepass")) + packer.flush()
+
+
+def _unpack(packed: bytes) -> str:
+    unpacker = zlib.decompressobj(zdict=_FAMILIAR)
+    text = unpacker.decompress(packed) + unpacker.flush()
+    return text.decode("utf-8", "surrogatepass")
+
+
+def _past_message(row: tuple[Any, ...], fingerprint: str) -> PastMessage:
+    created, receiver, status, attempts, reason, finished, next_at, payload = row
+    reasons = [
+        alert["reason"]
+        for alert in json.loads(payload)["alerts"]
+        if alert["fingerprint"] == fingerprint
+    ]
+    return PastMessage(
+        at=from_micros(created),
+        receiver=receiver,
+        reason=reasons[0],
+        status=status,
+        attempts=attempts,
+        last_reason=reason,
+        finished_at=None if finished is None else from_micros(finished),
+        next_at=from_micros(next_at) if status == "pending" else None,
+    )
 
 
 def _told(row: tuple[Any, ...]) -> Told:

@@ -170,6 +170,8 @@ def describe(item: Mapping[str, Any], *, now: datetime) -> Data:
         "labels": labels,
         "account": labels.get("account", "alerting"),
         "episode": item.get("episode", 0),
+        "expression": clean_name(item.get("expression") or ""),
+        "flapping": bool(item.get("flapping")),
         "detail": fit_lines(clean(item.get("detail") or "", multiline=True)),
         "values": {clean_name(k): _number(v) for k, v in item.get("values", {}).items()},
     }
@@ -204,7 +206,12 @@ def _phrases(alert: Data, now: datetime) -> Data:
 def is_ratio(alert: Data) -> bool:
     """Whether its numbers read as percent."""
     numbers = [alert[key] for key in ("value", "threshold", "clear") if alert[key] is not None]
-    return bool(_RATIO.search(alert["rule"])) and all(abs(number) <= 10 for number in numbers)
+    return _reads_as_ratio(alert) and all(abs(number) <= 10 for number in numbers)
+
+
+def _reads_as_ratio(alert: Data) -> bool:
+    """Go by what is measured; by the rule's name where a payload does not say that."""
+    return bool(_RATIO.search(alert["expression"] or alert["rule"]))
 
 
 def _unpriced(alert: Data) -> str:
@@ -214,7 +221,7 @@ def _unpriced(alert: Data) -> str:
 
 
 def _unit(alert: Data) -> str:
-    if _RATIO.search(alert["rule"]):
+    if _reads_as_ratio(alert):
         return ""
     return str(alert["labels"].get("base_asset", ""))
 
@@ -243,6 +250,8 @@ def _change(alert: Data) -> str:
     previous, reason = alert["previous_severity"], alert["reason"]
     if alert["state"] == "resolved":
         return f"was {alert['severity']}"
+    if alert["flapping"]:
+        return "flapping, quiet until it settles"
     if reason == "escalated":
         return f"escalated from {previous}" if previous else "escalated"
     if reason == "repeat":

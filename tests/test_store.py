@@ -272,7 +272,7 @@ def test_old_finished_messages_are_forgotten_and_waiting_ones_kept(store):
     see(store, "900", T0)
     see(store, "200", T0 + S)
     store.mark_sent(store.claim("desk", now=T0 + S), reason="ok", now=T0 + S)
-    store.prune(now=T0 + timedelta(days=40))
+    store.prune(now=T0 + timedelta(days=40), keep_history=timedelta(days=30))
     status = store.receiver_statuses()["desk"]
     assert (status.sent, status.pending) == (0, 1)
 
