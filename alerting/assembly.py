@@ -27,4 +27,10 @@ def build_cycle(
         for name, receiver in config.receivers.items()
     }
     dispatcher = Dispatcher(couriers, store=store, clock=clock, on_result=on_result)
-    return Cycle(ruleset=config.ruleset, store=store, dispatcher=dispatcher, clock=clock)
+    return Cycle(
+        ruleset=config.ruleset,
+        store=store,
+        dispatcher=dispatcher,
+        clock=clock,
+        keep_history=config.history_keep,
+    )

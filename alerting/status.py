@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from alerting.settings import Config
 from alerting.store import ReceiverStatus, Store
 from alerting.units import format_duration, plain, rfc3339
 
+# From here on a terminal has room for the last day.
+_WIDE = 110
 _COLOURS = {"critical": "31;1", "warning": "33;1", "info": "36;1", "ok": "32", "dim": "2"}
 
 
@@ -38,6 +41,8 @@ class Overview:
     failing: Mapping[str, str | None] = field(default_factory=dict)
     #: receiver -> messages that it ever accepted
     sent_totals: Mapping[str, int] = field(default_factory=dict)
+    #: the last day: what, bars, range
+    sparklines: tuple[tuple[str, str, str], ...] = ()
 
 
 def overview(config: Config, store: Store | None, *, now: datetime) -> Overview:
@@ -113,6 +118,8 @@ def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> st
     paint = _Paint(sys.stdout.isatty() if colour is None else colour)
     lines = [paint("ACCOUNTS", "dim")]
     lines += _table([_account_row(state, view, config, paint) for state in view.accounts.values()])
+    if view.sparklines and shutil.get_terminal_size((80, 24)).columns >= _WIDE:
+        lines += [paint(line, "dim") for line in _table(view.sparklines)]
     firing = sum(alert.state is State.FIRING for alert in view.alerts)
     pending = len(view.alerts) - firing
     lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
