@@ -41,10 +41,9 @@ def set_up(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    if level != "debug":
+    for noisy in ("urllib3", "apprise", "markdown", "charset_normalizer"):
         # what failed is in our own lines
-        for noisy in ("urllib3", "apprise", "markdown", "charset_normalizer"):
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+        logging.getLogger(noisy).setLevel(logging.NOTSET if level == "debug" else logging.CRITICAL)
 
 
 def _at(record: logging.LogRecord) -> str:
