@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import json
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from alerting import __version__, logs
-from alerting.errors import AlertingError, ConfigError, StateBusyError, UsageError
+from alerting.errors import AlertingError, ConfigError, StateBusyError, StoreError, UsageError
+from alerting.units import format_duration
 
 if TYPE_CHECKING:
     from alerting.delivery import Result
+    from alerting.emergency import Emergency
     from alerting.exchange import WalletClient
+    from alerting.monitoring import Monitoring
     from alerting.runner import CycleResult
     from alerting.settings import Config
     from alerting.store import Store
 
+log = logging.getLogger("alerting")
+
 FINE, FAILED, WRONG_USAGE = 0, 1, 2
 # A second SIGTERM, or a shutdown that hangs longer than this, ends the process at once.
 _SHUTDOWN_SECONDS = 15.0
+# A message past the outbox gets so long before the process ends.
+_EMERGENCY_SECONDS = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,7 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    # milliseconds are more than anybody reads, and fewer digits in every message
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+#: Adds a sub-command to the parser.
+Adder = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 
 # ── arguments ───────────────────────────────────────────────────────────────
@@ -86,10 +102,33 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", nargs="?", metavar="FILE", help="the rules file (default: as -c)")
     run = add("run", _run, "poll, judge and tell: a daemon, or with --once one cycle for cron")
     run.add_argument("--once", action="store_true", help="one cycle, then exit")
+    run.add_argument(
+        "--listen", metavar="HOST:PORT", help="serve /healthz and /metrics (not with --once)"
+    )
+    run.add_argument(
+        "--metrics-file",
+        type=Path,
+        metavar="PATH",
+        help="write the metrics for node_exporter's textfile collector",
+    )
     status = add("status", _status, "accounts, alerts and the outbox")
     status.add_argument("--json", action="store_true", help="as a JSON document")
     send = add("send-test", _send_test, "send a real test message to each receiver")
     send.add_argument("receivers", nargs="*", metavar="RECEIVER", help="default: all")
+    explain = add("explain", _explain, "why a rule is or is not firing, and who was told")
+    explain.add_argument("rule", metavar="RULE")
+    explain.add_argument("--symbol", metavar="S", help="only this symbol's row")
+    explain.add_argument("--at", metavar="T", help="an instant such as 2026-01-01T00:00:00Z")
+    _add_silence(add)
+    ack = add("ack", _ack, "stop the reminders of an alert until it escalates or resolves")
+    ack.add_argument("id", metavar="ID", help="the short id in the message, or how it begins")
+    ack.add_argument("--author", help="default: user@host")
+    _add_history(add)
+    _add_replay(add)
+    test = add("test", _test, "run tests of rules: a wallet moves, who is told what")
+    test.add_argument("files", nargs="+", type=Path, metavar="FILE", help="test files")
+    test.add_argument("--junit", type=Path, metavar="PATH", help="write a JUnit report, for CI")
+    test.add_argument("--verbose", action="store_true", help="show each test step by step")
     add("schema", _schema, "print the JSON Schema of the rules file, for editors")
     exchange = add("exchange", _exchange, "serve a loopback exchange for trying rules without keys")
     exchange.add_argument("--port", type=int, default=8787, help="default: 8787; 0: any free one")
@@ -100,6 +139,42 @@ def _parser() -> argparse.ArgumentParser:
         help="the answer to serve (JSON), read anew each time",
     )
     return parser
+
+
+def _add_silence(add: Adder) -> None:
+    silence = add("silence", _silence_list, "keep alerts quiet for a while")
+    actions = silence.add_subparsers(metavar="add|list|remove", required=True)
+    new = actions.add_parser("add", help="silence what matches all of LABEL=GLOB")
+    new.add_argument("matchers", nargs="+", metavar="LABEL=GLOB")
+    new.add_argument("--for", required=True, dest="duration", metavar="DURATION")
+    new.add_argument("--reason", required=True)
+    new.add_argument("--author", help="default: user@host")
+    new.set_defaults(command=_silence_add)
+    actions.add_parser("list", help="silences that have not ended").set_defaults(
+        command=_silence_list
+    )
+    remove = actions.add_parser("remove", help="end a silence now")
+    remove.add_argument("id", type=int, metavar="ID")
+    remove.set_defaults(command=_silence_remove)
+
+
+def _add_history(add: Adder) -> None:
+    history = add("history", _history_export, "the recorded polls")
+    actions = history.add_subparsers(metavar="export", required=True)
+    export = actions.add_parser("export", help="as JSON Lines, for `replay`")
+    export.add_argument("--from", dest="since", metavar="T", help="from this instant on")
+    export.add_argument("--to", dest="until", metavar="T", help="up to this instant, exclusive")
+    export.set_defaults(command=_history_export)
+
+
+def _add_replay(add: Adder) -> None:
+    sub = add("replay", _replay, "recorded polls through the rules: what would have been sent")
+    sub.add_argument("file", metavar="FILE", help="JSON Lines, plain or gzip; - reads stdin")
+    sub.add_argument("--json", action="store_true", help="as JSON Lines, without a summary")
+    sub.add_argument("--against", metavar="OLD.yaml", help="say what differs from these rules")
+    sub.add_argument("--from", dest="since", metavar="T", help="from this instant on")
+    sub.add_argument("--to", dest="until", metavar="T", help="up to this instant, exclusive")
+    sub.add_argument("--timezone", metavar="ZONE", default="UTC", help="for messages at night")
 
 
 def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
@@ -129,9 +204,13 @@ def _add_common(parser: argparse.ArgumentParser, *, top: bool) -> None:
 
 
 def _config(args: argparse.Namespace) -> Config:
+    return _load(_config_path(args))
+
+
+def _load(path: Path) -> Config:
     from alerting.config import load_config
 
-    return load_config(_config_path(args), environ=os.environ)
+    return load_config(path, environ=os.environ)
 
 
 def _config_path(args: argparse.Namespace) -> Path:
@@ -181,49 +260,79 @@ def _check(args: argparse.Namespace) -> int:
     rules = config.ruleset
     counts = [(len(rules.rules), "rule"), (len(config.receivers), "receiver")]
     counts.append((len(rules.routes), "route"))
-    print(", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts))
+    print(", ".join(_count(number, noun) for number, noun in counts))
     return FINE
 
 
 def _run(args: argparse.Namespace) -> int:
+    from alerting.emergency import Emergency
+    from alerting.monitoring import Monitoring
     from alerting.process import StateLock
     from alerting.store import Store
 
+    if args.once and args.listen:
+        raise UsageError("--listen is for the daemon; with --once, use --metrics-file")
     config = _config(args)
     state = _state_path(args, config)
+    told = Emergency(config.receivers, state, after=config.ruleset.blind_after, clock=_now)
     try:
         with StateLock(state, now=_now()):
             store = Store(state, deliver_within=config.deliver_within)
+            monitoring = Monitoring(config, store, clock=_now, metrics_file=args.metrics_file)
             try:
-                return _once(config, store) if args.once else _daemon(config, store)
+                if args.once:
+                    return _once(config, store, told, monitoring)
+                monitoring.start(listen=args.listen)
+                return _daemon(config, store, told, monitoring)
             finally:
+                monitoring.stop()
                 store.close()
     except StateBusyError as error:
         print(f"alerting: {error}", file=sys.stderr)
         return FINE if args.once else FAILED
+    except StoreError as error:
+        told.give_up(error)
+        raise
+    finally:
+        told.wait(seconds=_EMERGENCY_SECONDS)
 
 
-def _clients(config: Config) -> dict[str, WalletClient]:
+def _clients(
+    config: Config, *, keep: Mapping[str, WalletClient] | None = None, before: Config | None = None
+) -> dict[str, WalletClient]:
+    """A client per account; after a reload those whose settings are as before go on."""
     from alerting.exchange import WalletClient
 
+    def same(name: str) -> bool:
+        return before is not None and (before.accounts.get(name), before.poll.timeout) == (
+            config.accounts[name],
+            config.poll.timeout,
+        )
+
+    kept = {name: client for name, client in (keep or {}).items() if name in config.accounts}
     return {
-        name: WalletClient(account, timeout=config.poll.timeout)
+        name: kept[name]
+        if name in kept and same(name)
+        else WalletClient(account, timeout=config.poll.timeout)
         for name, account in config.accounts.items()
     }
 
 
-def _once(config: Config, store: Store) -> int:
+def _once(config: Config, store: Store, emergency: Emergency, monitoring: Monitoring) -> int:
     from alerting.assembly import build_cycle
     from alerting.runner import run_once
 
+    began = _now()
     deliveries: list[Result] = []
     cycle = build_cycle(config, store, clock=_now, on_result=deliveries.append)
     clients = _clients(config)
     result = run_once(cycle, clients, deliveries)
+    emergency.report("cycle", None)
     for client in clients.values():
         client.close()
-    print(_summary(result))
-    return FINE if result.ok else FAILED
+    print(_summary(result), flush=True)
+    written = monitoring.after_cycle(began=began)
+    return FINE if result.ok and written else FAILED
 
 
 def _summary(result: CycleResult) -> str:
@@ -232,34 +341,71 @@ def _summary(result: CycleResult) -> str:
 
     failed = [name for name, poll in result.polls.items() if isinstance(poll, PollFailure)]
     sent = sum(r.attempt.outcome is Outcome.ACCEPTED for r in result.deliveries)
-    text = f"{len(result.polls) - len(failed)} of {len(result.polls)} accounts read"
-    text += f", {sent} messages sent"
+    text = f"{len(result.polls) - len(failed)} of {_count(len(result.polls), 'account')} read"
+    text += f", {_count(sent, 'message')} sent"
     unsent = len(result.deliveries) - sent
     return text + (f", {unsent} not accepted" if unsent else "")
 
 
-def _daemon(config: Config, store: Store) -> int:
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _daemon(config: Config, store: Store, emergency: Emergency, monitoring: Monitoring) -> int:
     from alerting.assembly import build_cycle
-    from alerting.notifiers import receiver_problem
     from alerting.process import Systemd
+    from alerting.reload import Reloader, differences
     from alerting.runner import Daemon
+
+    clients = _clients(_workable(config))
+    reloader = Reloader(config.path, lambda: _workable(_load(config.path)))
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
+
+    def report(what: str, error: StoreError | None) -> None:
+        emergency.report(what, error)
+        monitoring.report(what, error)
+
+    while True:
+        daemon = Daemon(
+            build_cycle(config, store, clock=_now),
+            clients,
+            poll=config.poll,
+            systemd=Systemd(os.environ),
+            on_state=report,
+            reload=reloader.check,
+        )
+        monitoring.watch(config, stalled=daemon.stalled)
+        stop = functools.partial(_on_signal, daemon.stop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        log.info(
+            "watching %s every %s; state file %s",
+            ", ".join(config.accounts),
+            format_duration(config.poll.interval),
+            store.path,
+        )
+        changed = daemon.run()
+        if changed is None:
+            return FINE
+        log.info(
+            "rules file taken over: %s", "; ".join(differences(config, changed)) or "as before"
+        )
+        clients = _clients(changed, keep=clients, before=config)
+        emergency.take_over(
+            changed.receivers, after=changed.ruleset.blind_after, watched=changed.accounts
+        )
+        config = changed
+
+
+def _workable(config: Config) -> Config:
+    """The configuration, unless a receiver of it could never work."""
+    from alerting.notifiers import receiver_problem
 
     for name, receiver in config.receivers.items():
         problem = receiver_problem(receiver)
         if problem:
-            raise UsageError(f"receiver {name}: {problem}")
-    clients = _clients(config)
-    daemon = Daemon(
-        build_cycle(config, store, clock=_now),
-        clients,
-        poll=config.poll,
-        systemd=Systemd(os.environ),
-    )
-    stop = functools.partial(_on_signal, daemon.stop)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    daemon.run()
-    return FINE
+            raise UsageError(f"{config.path}: receivers.{name}: {problem}")
+    return config
 
 
 def _on_signal(stop: Callable[[], None], number: int, _frame: FrameType | None) -> None:
@@ -278,6 +424,8 @@ def _status(args: argparse.Namespace) -> int:
     path = _state_path(args, config)
     store = Store(path, deliver_within=config.deliver_within) if path.exists() else None
     view = status.overview(config, store, now=_now())
+    if store is not None and not args.json and sys.stdout.isatty():
+        view = replace(view, sparklines=tuple(_sparklines(store, config, view.now)))
     if store is not None:
         store.close()
     if args.json:
@@ -285,6 +433,14 @@ def _status(args: argparse.Namespace) -> int:
     else:
         print(status.as_text(view, config))
     return FINE
+
+
+def _sparklines(store: Store, config: Config, now: datetime) -> Iterator[tuple[str, str, str]]:
+    from alerting.sparkline import sparklines
+
+    for name in config.accounts:
+        for what, bars, span in sparklines(store, name, now=now):
+            yield f"  {name} {what}", bars, span
 
 
 def _send_test(args: argparse.Namespace) -> int:
@@ -298,6 +454,120 @@ def _send_test(args: argparse.Namespace) -> int:
     names = args.receivers or list(config.receivers)
     accepted = send_tests(config, names, now=_now(), state=_state_path(args, config))
     return FINE if accepted else FAILED
+
+
+def _open_store(args: argparse.Namespace, config: Config) -> Store:
+    from alerting.store import Store
+
+    path = _state_path(args, config)
+    if not path.exists():
+        raise UsageError(f"there is no state file {path} yet; `alerting run` makes it")
+    return Store(path, deliver_within=config.deliver_within)
+
+
+def _instant(option: str, text: str | None) -> datetime | None:
+    from alerting.units import parse_instant
+
+    if text is None:
+        return None
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise UsageError(
+            f"{option} {text!r} is not an instant such as 2026-01-01T00:00:00Z"
+        ) from error
+
+
+def _explain(args: argparse.Namespace) -> int:
+    from alerting.explain import Question, explain
+
+    config = _config(args)
+    at = _instant("--at", args.at)
+    question = Question(rule=args.rule, symbol=args.symbol, at=at or _now(), present=at is None)
+    with contextlib.closing(_open_store(args, config)) as store:
+        print(*explain(config.ruleset, store, question), sep="\n")
+    return FINE
+
+
+def _silence_add(args: argparse.Namespace) -> int:
+    from alerting import hush
+
+    config, now = _config(args), _now()
+    silence = hush.new_silence(
+        hush.parse_matchers(args.matchers, config.ruleset),
+        duration=args.duration,
+        reason=args.reason,
+        by=args.author or hush.author(),
+        now=now,
+    )
+    with contextlib.closing(_open_store(args, config)) as store:
+        number = store.add_silence(silence)
+    print(hush.describe(replace(silence, id=number), now=now))
+    return FINE
+
+
+def _silence_list(args: argparse.Namespace) -> int:
+    from alerting import hush
+
+    now = _now()
+    with contextlib.closing(_open_store(args, _config(args))) as store:
+        silences = store.silences(now=now)
+    print(*(hush.describe(silence, now=now) for silence in silences), sep="\n")
+    return FINE
+
+
+def _silence_remove(args: argparse.Namespace) -> int:
+    with contextlib.closing(_open_store(args, _config(args))) as store:
+        if not store.remove_silence(args.id):
+            raise UsageError(f"there is no silence {args.id}; `alerting silence list` shows them")
+    print(f"silence {args.id} is over")
+    return FINE
+
+
+def _ack(args: argparse.Namespace) -> int:
+    from alerting import hush
+
+    config, now = _config(args), _now()
+    with contextlib.closing(_open_store(args, config)) as store:
+        alert = hush.find_alert(store, config.accounts, args.id)
+        ack = hush.acknowledge(store, alert, by=args.author or hush.author(), now=now)
+    labels = "/".join(alert.labels.values())
+    print(
+        f"acknowledged {alert.id}: {alert.rule} {labels}, {ack.severity.value}; "
+        "no reminders until it escalates or resolves"
+    )
+    return FINE
+
+
+def _history_export(args: argparse.Namespace) -> int:
+    from alerting.recording import write_record
+
+    since, until = _instant("--from", args.since), _instant("--to", args.until)
+    with contextlib.closing(_open_store(args, _config(args))) as store:
+        for poll in store.history(since=since, until=until):
+            print(
+                write_record(
+                    at=poll.at, account=poll.account, body=poll.seen.body, error=poll.seen.error
+                )
+            )
+    return FINE
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from alerting.config import Secrets, load_config
+    from alerting.replay import Options, replay, zone_of
+
+    load = functools.partial(load_config, environ=os.environ, secrets=Secrets.IGNORED)
+    old = load(Path(args.against)).ruleset if args.against else None
+    options = Options(
+        file=args.file,
+        json=args.json,
+        since=_instant("--from", args.since),
+        until=_instant("--to", args.until),
+        zone=zone_of(args.timezone),
+    )
+    replay(load(_config_path(args)).ruleset, options, against=old)
+    return FINE
 
 
 def _schema(_args: argparse.Namespace) -> int:
@@ -315,3 +585,10 @@ def _exchange(args: argparse.Namespace) -> int:
         signal.signal(number, lambda *_: stop.set())
     serve_exchange(port=args.port, wallet=args.wallet, stop=stop)
     return FINE
+
+
+def _test(args: argparse.Namespace) -> int:
+    from alerting.ruletest import run_files
+
+    passed = run_files(args.files, say=print, junit=args.junit, verbose=args.verbose)
+    return FINE if passed else FAILED

@@ -245,7 +245,7 @@ class _Loader:
         if secret is None:
             return
         # here, so that reading a rules file does not load the HTTP client
-        from alerting.exchange import secret_key_problem  # noqa: PLC0415
+        from alerting.exchange import secret_key_problem
 
         problem = secret_key_problem(secret)
         if problem:

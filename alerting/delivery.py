@@ -157,7 +157,7 @@ class Dispatcher:
     def wake(self) -> None:
         """Something may be due: start or wake the threads of the receivers concerned."""
         for name in self._couriers:
-            if self._store.next_due(name) is None:
+            if not self._may_be_due(name):
                 continue
             with self._lock:
                 waker = self._wakers.get(name)
@@ -169,6 +169,13 @@ class Dispatcher:
                     )
                     thread.start()
                 waker.set()
+
+    def _may_be_due(self, name: str) -> bool:
+        try:
+            return self._store.next_due(name) is not None
+        except StoreError:
+            # its thread asks again until the state file answers: what is committed must go out
+            return True
 
     def drain(self, *, seconds: float) -> bool:
         """Wait until nothing is due or being sent; False: it took too long."""

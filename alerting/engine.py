@@ -481,6 +481,8 @@ def all_delivered(memory: Memory) -> Memory:
 
 
 def _applies(rule: Rule, labels: Mapping[str, str]) -> bool:
+    if not (rule.accounts.patterns or rule.base_assets.patterns or rule.symbols.patterns):
+        return True  # as most rules are; this is asked for each row of each snapshot
     return (
         rule.accounts.matches(labels.get("account", ""))
         and ("base_asset" not in labels or rule.base_assets.matches(labels["base_asset"]))

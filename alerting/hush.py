@@ -67,12 +67,17 @@ def new_silence(
 def describe(silence: Silence, *, now: datetime) -> str:
     """One line for `silence list`."""
     matchers = " ".join(f"{key}={glob}" for key, glob in sorted(silence.matchers.items()))
-    left = timedelta(seconds=(silence.ends_at - now) // timedelta(seconds=1))
+    left = _rounded(silence.ends_at - now)
     until = rfc3339(silence.ends_at.replace(microsecond=0))
     return (
         f"{silence.id}  {matchers}  until {until} ({format_duration(left)} left)"
         f"  {silence.reason}  [{silence.author}]"
     )
+
+
+def _rounded(left: timedelta) -> timedelta:
+    unit = timedelta(minutes=1) if left > timedelta(hours=1) else timedelta(seconds=1)
+    return round(left / unit) * unit
 
 
 def find_alert(store: Store, accounts: Iterable[str], typed: str) -> Alert:

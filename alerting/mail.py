@@ -22,7 +22,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from alerting.redaction import Secret
+from alerting.redaction import REDACTOR, Secret
 from alerting.rendering import Format, Message
 from alerting.transport import Probe
 from alerting.verdicts import Attempt, Outcome, attempt
@@ -235,7 +235,8 @@ def _by_code(code: int, text: bytes, what: str, *, payload: bool) -> Attempt:
 
 
 def _line(text: bytes) -> str:
-    return " ".join(text.decode("utf-8", "replace").split())[:100]
+    # masked first: half of a secret that is cut through would not be known
+    return " ".join(REDACTOR.redact(text.decode("utf-8", "replace")).split())[:100]
 
 
 def _bytes(text: bytes | str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -39,8 +40,10 @@ class StateLock:
             raise StateBusyError(
                 f"another alerting process works on this state ({holder}); nothing was done"
             ) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"pid {os.getpid()} since {rfc3339(self._now)}\n".encode(), 0)
+        with contextlib.suppress(OSError):
+            # who holds it is a courtesy: on a full disk the lock itself still works
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"pid {os.getpid()} since {rfc3339(self._now)}\n".encode(), 0)
         self._fd = fd
         return self
 

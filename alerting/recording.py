@@ -134,7 +134,7 @@ def _lines(raw: BinaryIO, file: str) -> Iterator[str]:
             yield line.decode("utf-8")
     except UnicodeDecodeError as error:
         _fail(f"{file}:{number}", f"the line is not UTF-8 at byte {error.start}")
-    except (EOFError, zlib.error):
+    except (EOFError, zlib.error, gzip.BadGzipFile):
         _fail(f"{file}:{number + 1}", "the gzip file is damaged or cut off")
     except OSError as error:
         raise _unreadable(f"{file}:{number + 1}", error) from None
@@ -188,13 +188,25 @@ def _document(line: str, where: str) -> tuple[dict[str, object], AnswerError | N
 
 def _forgiving(line: str, where: str) -> object:
     """JSON in which only the record's own keys must be unique."""
-    pairs: list[tuple[str, object]] = []
+    names: list[str] = []
 
     def keep(found: list[tuple[str, object]]) -> dict[str, object]:
         # the outermost object is the last one to be complete
-        pairs[:] = found
+        names[:] = [name for name, _ in found]
         return dict(found)
 
+    document = _lenient(line, where, keep)
+    for name in names:
+        if names.count(name) > 1:
+            _fail(where, f'"{clean(name, 60)}" stands twice')
+    if isinstance(document, dict) and "body" not in document:
+        _fail(where, "a key stands twice in one object")
+    return document
+
+
+def _lenient(
+    line: str, where: str, keep: Callable[[list[tuple[str, object]]], dict[str, object]]
+) -> object:
     try:
         document: object = json.loads(
             line,
@@ -209,12 +221,6 @@ def _forgiving(line: str, where: str) -> object:
         _fail(where, "not JSON: NaN and Infinity are no numbers")
     except RecursionError:
         _fail(where, "nested too deeply")
-    names = [name for name, _ in pairs]
-    for name in names:
-        if names.count(name) > 1:
-            _fail(where, f'"{clean(name, 60)}" stands twice')
-    if isinstance(document, dict) and "body" not in document:
-        _fail(where, "a key stands twice in one object")
     return document
 
 

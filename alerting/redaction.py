@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import threading
 from dataclasses import dataclass
-from urllib.parse import quote, quote_plus, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "***"
 # Shorter pieces than this would also hit ordinary words of a message.
 _SHORTEST = 6
+# Parts of an Apprise URL's query that carry secrets: headers, payload and parameters of the user's
+# own, and whatever says so in its name. The others (to=, from=, format=) are needed in messages.
+_SECRET_OPTION = re.compile(r"^[ +:-]|token|key|pass|pwd|secret|auth|sig|cred|code", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -40,6 +44,7 @@ class Redactor:
     def learn(self, text: str) -> None:
         """From now on `text` is masked wherever it appears."""
         pieces = {text, quote(text, safe=""), quote_plus(text), quote(text), unquote(text)}
+        pieces.add(_base64(text))
         with self._lock:
             self._known |= {piece for piece in pieces if len(piece) >= _SHORTEST}
             longest_first = sorted(self._known, key=len, reverse=True)
@@ -60,6 +65,13 @@ class Redactor:
         for part in (password, user, parts.query, parts.path.strip("/")):
             if part:
                 self.learn(part)
+        for name, value in parse_qsl(parts.query):
+            if _SECRET_OPTION.search(name):
+                self.learn(value)
+        if user and password:
+            # as HTTP's Basic and SMTP's PLAIN send them
+            self.learn(_base64(f"{unquote(user)}:{unquote(password)}"))
+            self.learn(_base64(f"\0{unquote(user)}\0{unquote(password)}"))
         for segment in parts.path.split("/"):
             if len(segment) >= 8:
                 self.learn(segment)
@@ -71,6 +83,11 @@ class Redactor:
         """`text` without any secret learnt so far."""
         pattern = self._pattern
         return pattern.sub(MASK, text) if pattern else text
+
+
+def _base64(text: str) -> str:
+    # without padding: whatever follows it, this much is always there
+    return base64.b64encode(text.encode("utf-8", "surrogateescape")).decode().rstrip("=")
 
 
 #: The process's one redactor: secrets are learnt while the rules file is read.

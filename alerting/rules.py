@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import fnmatch
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -91,10 +92,10 @@ class Rule:
 
 def judge(rung: RungRule, direction: Direction, value: Decimal) -> Verdict:
     """Where `value` stands; on the threshold is not beyond it, on `clear` is clear."""
-    sign = 1 if direction is Direction.ABOVE else -1
-    if (value - rung.threshold) * sign > 0:
+    beyond = operator.gt if direction is Direction.ABOVE else operator.lt
+    if beyond(value, rung.threshold):
         return Verdict.BREACH
-    return Verdict.BAND if (value - rung.clear) * sign > 0 else Verdict.CLEAR
+    return Verdict.BAND if beyond(value, rung.clear) else Verdict.CLEAR
 
 
 #: The labels that a route may match besides those that rules add.

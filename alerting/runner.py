@@ -18,13 +18,15 @@ from typing import Protocol
 from alerting import engine
 from alerting.delivery import Dispatcher, Result
 from alerting.engine import ProgramFacts, Step
-from alerting.errors import StoreError
+from alerting.errors import AlertingError, StoreError
 from alerting.model import FailureKind, Memory, PollFailure, Snapshot
 from alerting.notifiers import Outcome
 from alerting.process import Systemd
+from alerting.redaction import REDACTOR
+from alerting.reload import brief
 from alerting.rules import DELIVERY_FAILING, Ruleset
-from alerting.settings import PollSettings
-from alerting.store import Store
+from alerting.settings import Config, PollSettings
+from alerting.store import Seen, Store
 from alerting.units import plain
 
 log = logging.getLogger("alerting")
@@ -51,6 +53,10 @@ class Poller(Protocol):
 
     def cancel(self) -> None:
         """End a poll under way at once."""
+
+    @property
+    def last_body(self) -> str | None:
+        """The text of the answer that the last poll got, if it got one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,21 +98,34 @@ class Cycle:
     dispatcher: Dispatcher
     clock: Callable[[], datetime]
     config_error: str | None = None
+    #: how long polls are recorded for; zero: not at all
+    keep_history: timedelta = timedelta(0)
     _program_open: bool = field(default=True)
 
-    def judge(self, account: str, outcome: Snapshot | PollFailure | None) -> None:
-        """Evaluate one account, commit, log, and set delivery going."""
+    def judge(
+        self, account: str, outcome: Snapshot | PollFailure | None, body: str | None = None
+    ) -> None:
+        """Evaluate one account, commit, log, and set delivery going; `body` is for the history."""
 
         def step(memory: Memory) -> Step:
             now = beat(self.clock(), memory.account.last_snapshot_at)
             return engine.step(self.ruleset, memory, outcome, now=now)
 
-        self._finish(self.store.evaluate(account, step))
+        self._finish(self.store.evaluate(account, step, seen=self._seen(outcome, body)))
 
-    def judge_safely(self, account: str, outcome: Snapshot | PollFailure) -> None:
+    def _seen(self, outcome: Snapshot | PollFailure | None, body: str | None) -> Seen | None:
+        if not self.keep_history:
+            return None
+        if isinstance(outcome, PollFailure):
+            return Seen(body=None, error=str(outcome))
+        return None if body is None else Seen(body=REDACTOR.redact(body), error=None)
+
+    def judge_safely(
+        self, account: str, outcome: Snapshot | PollFailure, body: str | None = None
+    ) -> None:
         """As `judge`; a mistake of ours in judging counts as a failed poll, so that it is told."""
         try:
-            self.judge(account, outcome)
+            self.judge(account, outcome, body)
         except StoreError:
             raise
         except Exception as error:
@@ -159,7 +178,7 @@ def run_once(cycle: Cycle, pollers: Mapping[str, Poller], deliveries: list[Resul
         polls[name] = outcome = poller.poll()
         _log_failure(name, outcome)
         try:
-            cycle.judge_safely(name, outcome)
+            cycle.judge_safely(name, outcome, poller.last_body)
         except StoreError as error:
             errors.append(error)
 
@@ -175,13 +194,15 @@ def run_once(cycle: Cycle, pollers: Mapping[str, Poller], deliveries: list[Resul
     for thread in threads:
         thread.join()
     if errors:
+        # what is committed goes out first; cut off, it would have to be marked as a repeat
+        cycle.dispatcher.drain(seconds=_SHUTDOWN_DELIVERY_SECONDS)
         raise errors[0]
     cycle.judge_program()
     drained = cycle.dispatcher.drain(seconds=_ONCE_DELIVERY_SECONDS)
     # a message that was refused for good just now is to be told to the others just now
     cycle.judge_program()
     drained = cycle.dispatcher.drain(seconds=5.0) and drained
-    cycle.store.prune(now=cycle.clock())
+    cycle.store.prune(now=cycle.clock(), keep_history=cycle.keep_history)
     cycle.dispatcher.stop()
     return CycleResult(polls=polls, deliveries=tuple(deliveries), drained=drained)
 
@@ -196,12 +217,19 @@ class Daemon:
         *,
         poll: PollSettings,
         systemd: Systemd,
+        on_state: Callable[[str, StoreError | None], None] = lambda _what, _error: None,
+        reload: Callable[[], Config | AlertingError | None] = lambda: None,
     ) -> None:
         self._cycle = cycle
         self._pollers = pollers
         self._poll = poll
         self._systemd = systemd
+        #: told after each use of the state file: what for, and the error or None
+        self._on_state = on_state
+        #: asked once a second for a changed configuration
+        self._reload = reload
         self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
         #: account -> monotonic instant of its last finished cycle
         self._alive: dict[str, float] = {}
 
@@ -209,8 +237,11 @@ class Daemon:
         """Ask the loop to end; safe in a signal handler."""
         self._stop.set()
 
-    def run(self) -> None:
-        """Run until `stop`; sends under way get a bounded time to finish."""
+    def run(self) -> Config | None:
+        """Run until `stop` (None) or until there is a new configuration to go on with.
+
+        Sends under way get a bounded time to finish.
+        """
         cycle = self._cycle
         recovered = cycle.store.recover()
         if recovered:
@@ -219,39 +250,60 @@ class Daemon:
         cycle.dispatcher.wake()
         for name, poller in self._pollers.items():
             self._alive[name] = time.monotonic()
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._account_loop, args=(name, poller), name=f"account-{name}", daemon=True
-            ).start()
+            )
+            self._threads.append(thread)
+            thread.start()
         self._systemd.notify("READY=1")
-        self._watch()
-        self._systemd.notify("STOPPING=1")
-        for poller in self._pollers.values():
-            poller.cancel()
+        changed = self._watch()
+        self._end(changed)
+        return changed
+
+    def _end(self, changed: Config | None) -> None:
+        cycle = self._cycle
+        self._stop.set()
+        if changed is None:
+            self._systemd.notify("STOPPING=1")
+            for poller in self._pollers.values():
+                poller.cancel()
+        else:
+            # the clients go on under the new rules: their polls end by themselves
+            deadline = time.monotonic() + self._poll.timeout.total_seconds() + 1
+            for thread in self._threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
         cycle.dispatcher.stop()
         if not cycle.dispatcher.drain(seconds=_SHUTDOWN_DELIVERY_SECONDS):
             log.warning("a message was still being sent; it will be sent again, marked as repeat")
 
-    def _watch(self) -> None:
+    def _watch(self) -> Config | None:
         pruned_at = self._cycle.clock()
         program_due = 0.0
         while not self._stop.wait(_MAIN_LOOP_SECONDS):
+            changed = self._reload()
+            if isinstance(changed, Config):
+                return changed
+            if changed is not None:
+                self._cycle.config_error = brief(changed)
+                program_due = 0.0
             try:
                 if time.monotonic() >= program_due:
                     self._cycle.judge_program()
                     program_due = time.monotonic() + _PROGRAM_EVERY
                 if self._cycle.clock() - pruned_at > _PRUNE_EVERY:
                     pruned_at = self._cycle.clock()
-                    self._cycle.store.prune(now=pruned_at)
+                    self._cycle.store.prune(now=pruned_at, keep_history=self._cycle.keep_history)
             except StoreError as error:
                 log.error("%s; trying again", error)  # noqa: TRY400 - a user's disk, not a bug
-                continue
-            if self._all_alive():
+            if not self.stalled():
                 self._systemd.notify("WATCHDOG=1")
+        return None
 
-    def _all_alive(self) -> bool:
+    def stalled(self) -> list[str]:
+        """Accounts whose loop does not get on."""
         allowed = (3 * self._poll.interval + self._poll.timeout).total_seconds() + 5
         now = time.monotonic()
-        return all(now - at < allowed for at in self._alive.values())
+        return [name for name, at in list(self._alive.items()) if now - at >= allowed]
 
     def _account_loop(self, name: str, poller: Poller) -> None:
         interval = self._poll.interval.total_seconds()
@@ -263,10 +315,14 @@ class Daemon:
                 return  # a poll that we cut ourselves is no failure
             failing = _log_failure(name, outcome, again=failing)
             try:
-                self._cycle.judge_safely(name, outcome)
-                self._alive[name] = time.monotonic()
+                self._cycle.judge_safely(name, outcome, poller.last_body)
             except StoreError as error:
                 log.error("%s; this poll is not judged", error)  # noqa: TRY400
+                self._on_state(name, error)
+            else:
+                self._on_state(name, None)
+            # with a full disk too: to be restarted by the watchdog would not mend that
+            self._alive[name] = time.monotonic()
             due = next_due(due, interval, time.monotonic())
             self._stop.wait(due - time.monotonic())
 

@@ -246,7 +246,8 @@ def _words(exchange: Exchange) -> str:
     answer = exchange.answer
     for key in ("description", "error", "message", "detail"):
         if isinstance(answer.get(key), str):
-            return f": {answer[key][:120]}"
+            # masked first: of a token that is cut through, nobody would know the first half
+            return f": {REDACTOR.redact(answer[key])[:120]}"
     if not answer and not _is_page(exchange) and 0 < len(exchange.body) <= 120:
         return f": {exchange.body.decode('utf-8', 'replace')}"
     return ""

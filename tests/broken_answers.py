@@ -158,11 +158,18 @@ def _reshaped() -> Iterator[BrokenAnswer]:
             yield _ok(f"{where} is a text", with_source(place, '"text"'))
     yield _ok("asset is an object", with_source(assets, "{}"))
     yield _ok("asset is a text", with_source(assets, '"none"'))
-    yield _ok("wallet twice", changed(lambda b: b["data"]["base_asset_balances"].extend(b["data"]["base_asset_balances"])))
+    yield _ok(
+        "wallet twice",
+        changed(
+            lambda b: b["data"]["base_asset_balances"].extend(b["data"]["base_asset_balances"])
+        ),
+    )
     yield _ok("row twice", changed(lambda b: b["data"]["asset"].extend(b["data"]["asset"])))
     yield _ok("balances empty", with_source((*wallets, 0, "balances"), "{}"))
     yield _ok("balances unknown", with_source((*wallets, 0, "balances"), '{"wallet_balance": "1"}'))
-    yield _ok("balances all null", with_source((*wallets, 0, "balances"), '{"total_balance": null}'))
+    yield _ok(
+        "balances all null", with_source((*wallets, 0, "balances"), '{"total_balance": null}')
+    )
     yield _ok("too many rows", with_source(wallets, f"[{','.join(['{}'] * 6000)}]"))
 
 
@@ -182,7 +189,9 @@ def _other_bodies() -> Iterator[BrokenAnswer]:
         "comment": b"/* */" + HEALTHY,
         "single quotes": HEALTHY.replace(b'"', b"'"),
         "duplicate data": b'{"data": {}, ' + HEALTHY[1:],
-        "duplicate total": HEALTHY.replace(b'"total_balance"', b'"total_balance": "1", "total_balance"'),
+        "duplicate total": HEALTHY.replace(
+            b'"total_balance"', b'"total_balance": "1", "total_balance"'
+        ),
         "latin-1": HEALTHY.replace(b"DOGE", b"DOG\xc9"),
         "utf-16": HEALTHY.decode().encode("utf-16"),
         "byte order mark": b"\xef\xbb\xbf" + HEALTHY,
@@ -196,12 +205,36 @@ def _other_bodies() -> Iterator[BrokenAnswer]:
     for name, body in bodies.items():
         yield _ok(name, body)
     yield "claims gzip", 200, {"Content-Encoding": "gzip"}, HEALTHY
-    yield "chunked without chunks", 200, {"Transfer-Encoding": "chunked", "Connection": "close"}, HEALTHY
+    yield (
+        "chunked without chunks",
+        200,
+        {"Transfer-Encoding": "chunked", "Connection": "close"},
+        HEALTHY,
+    )
     yield "longer than promised", 200, {"Content-Length": "50", "Connection": "close"}, HEALTHY
 
 
 def _statuses() -> Iterator[BrokenAnswer]:
-    for status in (201, 202, 203, 206, 300, 304, 400, 401, 402, 403, 404, 405, 408, 409, 410, 418, 422, 451):
+    for status in (
+        201,
+        202,
+        203,
+        206,
+        300,
+        304,
+        400,
+        401,
+        402,
+        403,
+        404,
+        405,
+        408,
+        409,
+        410,
+        418,
+        422,
+        451,
+    ):
         # a good body does not make a good answer
         body = b"" if status == 304 else HEALTHY
         yield f"status {status}", status, {}, body

@@ -65,6 +65,8 @@ class FakePoller:
                 break
         return self.outcomes.popleft() if len(self.outcomes) > 1 else self.outcomes[0]
 
+    last_body = None
+
     def cancel(self):
         self.cancelled.set()
 

@@ -68,8 +68,16 @@ def test_documented_answer_keeps_every_digit():
         pytest.param('"-0.00"', "0.00", id="negative zero is zero"),
         pytest.param('"0E-8"', "0E-8", id="zero with an exponent"),
         pytest.param('"100.6873"', "100.6873", id="few digits"),
-        pytest.param("60960.82599588000001234567890123", "60960.82599588000001234567890123", id="a JSON number with more digits than a float"),
-        pytest.param("12345678901234567890123456789", "12345678901234567890123456789", id="a JSON integer beyond 64 bits"),
+        pytest.param(
+            "60960.82599588000001234567890123",
+            "60960.82599588000001234567890123",
+            id="a JSON number with more digits than a float",
+        ),
+        pytest.param(
+            "12345678901234567890123456789",
+            "12345678901234567890123456789",
+            id="a JSON integer beyond 64 bits",
+        ),
         pytest.param("-6.778517", "-6.778517", id="a negative JSON number"),
         pytest.param("1.5e-7", "1.5E-7", id="a JSON number with an exponent"),
         pytest.param('"1E+30"', "1E+30", id="the largest exponent"),
@@ -151,7 +159,9 @@ def test_several_settlement_assets_and_unknown_keys_are_read():
 
 def test_models_know_the_fields_that_rules_may_name():
     assert set(answers._Balances.model_fields) == set(WALLET_FIELDS)
-    assert set(answers._Symbol.model_fields) - {"symbol", "base_asset", "exchange"} == set(SYMBOL_FIELDS)
+    assert set(answers._Symbol.model_fields) - {"symbol", "base_asset", "exchange"} == set(
+        SYMBOL_FIELDS
+    )
 
 
 def test_recorded_line_takes_the_same_way():
@@ -179,29 +189,133 @@ def test_floats_are_refused_for_they_have_lost_digits():
 @pytest.mark.parametrize(
     ("body", "kind", "text"),
     [
-        pytest.param(with_source(TOTAL, '"NaN"'), FailureKind.WRONG_SHAPE, 'data.base_asset_balances[0].balances.total_balance: "NaN" is not a number', id="no number"),
-        pytest.param(with_source(TOTAL, "NaN"), FailureKind.NOT_JSON, "the answer is not JSON: it holds a bare NaN", id="bare NaN"),
-        pytest.param(with_source(TOTAL, "true"), FailureKind.WRONG_SHAPE, "data.base_asset_balances[0].balances.total_balance: true is not a number", id="boolean"),
-        pytest.param(with_source(TOTAL, "1e99"), FailureKind.WRONG_SHAPE, "data.base_asset_balances[0].balances.total_balance: 1e99 is out of range", id="exponent"),
-        pytest.param(with_source(TOTAL, f'"{"8" * 99}"'), FailureKind.WRONG_SHAPE, 'data.base_asset_balances[0].balances.total_balance: "***" is not a number', id="what may be a key is masked"),
-        pytest.param(with_source(TOTAL, f'"{"7 " * 99}"'), FailureKind.WRONG_SHAPE, f'data.base_asset_balances[0].balances.total_balance: "{("7 " * 30)[:59]}…" is not a number', id="long values are shortened"),
-        pytest.param(with_source(("data", "base_asset_balances"), "{}"), FailureKind.WRONG_SHAPE, "data.base_asset_balances: an object is not a list", id="no list"),
-        pytest.param(b'{"data": {}}', FailureKind.WRONG_SHAPE, "data.base_asset_balances: missing", id="missing"),
-        pytest.param(with_source(("data", "base_asset_balances", 0, "balances"), "{}"), FailureKind.WRONG_SHAPE, "data.base_asset_balances[0].balances: no known balance in it", id="no balance"),
-        pytest.param(with_source(("data", "asset", 0), "7"), FailureKind.WRONG_SHAPE, "data.asset[0]: 7 is not an object", id="no object"),
-        pytest.param(with_source(("data", "asset", 0, "symbol"), "7"), FailureKind.WRONG_SHAPE, "data.asset[0].symbol: 7 is not a text", id="no text"),
-        pytest.param(with_source(("data", "asset", 0), '{"symbol": "A"}'), FailureKind.WRONG_SHAPE, "data.asset[0].base_asset: missing (and 1 more)", id="two missing"),
-        pytest.param(b'{"data": 1, "data": 2}', FailureKind.WRONG_SHAPE, 'the answer names "data" twice in one object', id="duplicate key"),
-        pytest.param(b'{"message": "There are\\u0007 no \\u202eopen Positions"}', FailureKind.WRONG_SHAPE, 'the answer has no data: "There are no open Positions"', id="message"),
-        pytest.param(json.dumps({"message": "ab " * 100}).encode(), FailureKind.WRONG_SHAPE, f'the answer has no data: "{("ab " * 40)[:119]}…"', id="long message"),
-        pytest.param(with_source(("data", "asset"), f"[{','.join(['{}'] * 6000)}]"), FailureKind.WRONG_SHAPE, "data.asset: 6000 rows are more than 5000", id="too many symbol rows"),
-        pytest.param(with_source(("data", "base_asset_balances"), f"[{','.join(['{}'] * 6000)}]"), FailureKind.WRONG_SHAPE, "data.base_asset_balances: 6000 rows are more than 5000", id="too many wallets"),
-        pytest.param(b"[1]", FailureKind.WRONG_SHAPE, "the answer is a list, not an object", id="list"),
-        pytest.param(b"[" * 100_000, FailureKind.WRONG_SHAPE, "the answer is nested too deeply", id="nested"),
-        pytest.param(b" <!DOCTYPE html>", FailureKind.NOT_JSON, "the answer is an HTML page, not JSON", id="html"),
+        pytest.param(
+            with_source(TOTAL, '"NaN"'),
+            FailureKind.WRONG_SHAPE,
+            'data.base_asset_balances[0].balances.total_balance: "NaN" is not a number',
+            id="no number",
+        ),
+        pytest.param(
+            with_source(TOTAL, "NaN"),
+            FailureKind.NOT_JSON,
+            "the answer is not JSON: it holds a bare NaN",
+            id="bare NaN",
+        ),
+        pytest.param(
+            with_source(TOTAL, "true"),
+            FailureKind.WRONG_SHAPE,
+            "data.base_asset_balances[0].balances.total_balance: true is not a number",
+            id="boolean",
+        ),
+        pytest.param(
+            with_source(TOTAL, "1e99"),
+            FailureKind.WRONG_SHAPE,
+            "data.base_asset_balances[0].balances.total_balance: 1e99 is out of range",
+            id="exponent",
+        ),
+        pytest.param(
+            with_source(TOTAL, f'"{"8" * 99}"'),
+            FailureKind.WRONG_SHAPE,
+            'data.base_asset_balances[0].balances.total_balance: "***" is not a number',
+            id="what may be a key is masked",
+        ),
+        pytest.param(
+            with_source(TOTAL, f'"{"7 " * 99}"'),
+            FailureKind.WRONG_SHAPE,
+            f'data.base_asset_balances[0].balances.total_balance: "{("7 " * 30)[:59]}…" is not a number',
+            id="long values are shortened",
+        ),
+        pytest.param(
+            with_source(("data", "base_asset_balances"), "{}"),
+            FailureKind.WRONG_SHAPE,
+            "data.base_asset_balances: an object is not a list",
+            id="no list",
+        ),
+        pytest.param(
+            b'{"data": {}}',
+            FailureKind.WRONG_SHAPE,
+            "data.base_asset_balances: missing",
+            id="missing",
+        ),
+        pytest.param(
+            with_source(("data", "base_asset_balances", 0, "balances"), "{}"),
+            FailureKind.WRONG_SHAPE,
+            "data.base_asset_balances[0].balances: no known balance in it",
+            id="no balance",
+        ),
+        pytest.param(
+            with_source(("data", "asset", 0), "7"),
+            FailureKind.WRONG_SHAPE,
+            "data.asset[0]: 7 is not an object",
+            id="no object",
+        ),
+        pytest.param(
+            with_source(("data", "asset", 0, "symbol"), "7"),
+            FailureKind.WRONG_SHAPE,
+            "data.asset[0].symbol: 7 is not a text",
+            id="no text",
+        ),
+        pytest.param(
+            with_source(("data", "asset", 0), '{"symbol": "A"}'),
+            FailureKind.WRONG_SHAPE,
+            "data.asset[0].base_asset: missing (and 1 more)",
+            id="two missing",
+        ),
+        pytest.param(
+            b'{"data": 1, "data": 2}',
+            FailureKind.WRONG_SHAPE,
+            'the answer names "data" twice in one object',
+            id="duplicate key",
+        ),
+        pytest.param(
+            b'{"message": "There are\\u0007 no \\u202eopen Positions"}',
+            FailureKind.WRONG_SHAPE,
+            'the answer has no data: "There are no open Positions"',
+            id="message",
+        ),
+        pytest.param(
+            json.dumps({"message": "ab " * 100}).encode(),
+            FailureKind.WRONG_SHAPE,
+            f'the answer has no data: "{("ab " * 40)[:119]}…"',
+            id="long message",
+        ),
+        pytest.param(
+            with_source(("data", "asset"), f"[{','.join(['{}'] * 6000)}]"),
+            FailureKind.WRONG_SHAPE,
+            "data.asset: 6000 rows are more than 5000",
+            id="too many symbol rows",
+        ),
+        pytest.param(
+            with_source(("data", "base_asset_balances"), f"[{','.join(['{}'] * 6000)}]"),
+            FailureKind.WRONG_SHAPE,
+            "data.base_asset_balances: 6000 rows are more than 5000",
+            id="too many wallets",
+        ),
+        pytest.param(
+            b"[1]", FailureKind.WRONG_SHAPE, "the answer is a list, not an object", id="list"
+        ),
+        pytest.param(
+            b"[" * 100_000, FailureKind.WRONG_SHAPE, "the answer is nested too deeply", id="nested"
+        ),
+        pytest.param(
+            b" <!DOCTYPE html>",
+            FailureKind.NOT_JSON,
+            "the answer is an HTML page, not JSON",
+            id="html",
+        ),
         pytest.param(b"", FailureKind.NOT_JSON, "the answer is empty", id="empty"),
-        pytest.param(b"\xff", FailureKind.NOT_JSON, "the answer is not JSON: no UTF-8 at byte 0", id="no text at all"),
-        pytest.param(b"Bad\x07 gateway", FailureKind.NOT_JSON, 'the answer is not JSON (Expecting value at character 0): "Bad gateway"', id="plain text"),
+        pytest.param(
+            b"\xff",
+            FailureKind.NOT_JSON,
+            "the answer is not JSON: no UTF-8 at byte 0",
+            id="no text at all",
+        ),
+        pytest.param(
+            b"Bad\x07 gateway",
+            FailureKind.NOT_JSON,
+            'the answer is not JSON (Expecting value at character 0): "Bad gateway"',
+            id="plain text",
+        ),
     ],
 )
 def test_errors_say_where_and_what(body, kind, text):
@@ -212,7 +326,9 @@ def test_errors_say_where_and_what(body, kind, text):
 def test_twins_are_named():
     twice = changed(lambda b: b["data"]["asset"].extend(b["data"]["asset"]))
     assert str(failure(twice)) == "data.asset: two rows of DOGEUSDT/USDT/EXCHANGE_2"
-    wallets = changed(lambda b: b["data"]["base_asset_balances"].extend(b["data"]["base_asset_balances"]))
+    wallets = changed(
+        lambda b: b["data"]["base_asset_balances"].extend(b["data"]["base_asset_balances"])
+    )
     assert str(failure(wallets)) == "data.base_asset_balances: two rows of USDT"
 
 
@@ -224,7 +340,9 @@ def test_answer_cut_at_any_length_is_none():
 BROKEN_BODIES = [
     pytest.param(body, id=name)
     for name, status, headers, body in broken_answers()
-    if status == 200 and not isinstance(body, Fault) and headers == {"Content-Type": "application/json"}
+    if status == 200
+    and not isinstance(body, Fault)
+    and headers == {"Content-Type": "application/json"}
     and name != "larger than allowed"  # its size is the client's business
 ]
 
@@ -261,7 +379,9 @@ def test_one_changed_byte_gives_no_wrong_number(data):
     written = json.loads(bytes(body), parse_float=str, parse_int=str)["data"]
     for wallet, raw in zip(snapshot.wallets, written["base_asset_balances"], strict=True):
         assert dict(wallet.fields) == {
-            name: Decimal(raw["balances"][name]) for name in WALLET_FIELDS if name in raw["balances"]
+            name: Decimal(raw["balances"][name])
+            for name in WALLET_FIELDS
+            if name in raw["balances"]
         }
 
 
@@ -271,8 +391,16 @@ def test_one_changed_byte_gives_no_wrong_number(data):
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        pytest.param(b'{"serverTime": 1719905777483}', datetime(2024, 7, 2, 7, 36, 17, 483000, UTC), id="number"),
-        pytest.param(b'{"serverTime": "1719905777483"}', datetime(2024, 7, 2, 7, 36, 17, 483000, UTC), id="text"),
+        pytest.param(
+            b'{"serverTime": 1719905777483}',
+            datetime(2024, 7, 2, 7, 36, 17, 483000, UTC),
+            id="number",
+        ),
+        pytest.param(
+            b'{"serverTime": "1719905777483"}',
+            datetime(2024, 7, 2, 7, 36, 17, 483000, UTC),
+            id="text",
+        ),
         pytest.param(b'{"serverTime": true}', None, id="boolean"),
         pytest.param(b'{"serverTime": 17199057774830000}', None, id="too long"),
         pytest.param(b'{"serverTime": -719905777483}', None, id="negative"),

@@ -61,6 +61,14 @@ DOCUMENTED_RULES = """\
 """
 
 
+TIGHTER = """\
+  - name: tighter
+    per: wallet
+    value: total_available_balance
+    below: 1600
+"""
+
+
 class Desk:
     """A rules file, its exchange and its inbox, and the program run on them."""
 
@@ -78,6 +86,7 @@ class Desk:
         return {
             **{k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
             "PYTHONPATH": str(ROOT),
+            "TMPDIR": str(self.folder),
             "API_KEY": self.exchange.api_key,
             "SECRET_KEY": self.exchange.secret_key,
             "DESK_URL": self.inbox.url("desk"),
@@ -239,6 +248,39 @@ def test_the_daemon_tells_and_ends_with_exit_0(desk):
     assert daemon.returncode == 0
     assert "Traceback" not in out + err
     assert "inactive -> firing" in err
+
+
+@pytest.mark.parametrize("how", ["changed-file", "sighup"])
+def test_a_changed_rules_file_is_taken_over(desk, how):
+    desk.exchange.wallet = falling("1500")
+    old = desk.path.stat()
+    daemon = desk.start("run")
+    wait_until(lambda: desk.exchange.requests)
+    desk.write(more=TIGHTER)
+    if how == "sighup":
+        os.utime(desk.path, ns=(old.st_atime_ns, old.st_mtime_ns))
+        daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: any("tighter" in title for title in desk.titles()))
+    daemon.send_signal(signal.SIGTERM)
+    _, err = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+    assert "rule tighter: added" in err
+
+
+def test_an_invalid_rules_file_keeps_the_old_one_and_is_told(desk):
+    desk.exchange.wallet = falling("1500")
+    daemon = desk.start("run")
+    wait_until(lambda: desk.exchange.requests)
+    desk.write(more="    severty: info\n")
+    wait_until(lambda: any("config-invalid" in title for title in desk.titles()))
+    desk.exchange.wallet = falling("900")
+    wait_until(lambda: any("available-balance-floor" in title for title in desk.titles()))
+    desk.write(more=TIGHTER)
+    wait_until(lambda: any("RESOLVED" in t and "config-invalid" in t for t in desk.titles()))
+    daemon.send_signal(signal.SIGTERM)
+    _, err = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+    assert "rules.0.severty" in err
 
 
 def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk):
@@ -413,10 +455,75 @@ def test_the_exchange_serves_a_wallet_file(desk):
     assert process.returncode == 0
 
 
+def test_silence_ack_and_explain(desk):
+    desk.exchange.wallet = falling("900")
+    desk.once()
+    (alert,) = desk.status()["alerts"]
+    code, out, _ = desk.run("explain", "available-balance-floor")
+    assert code == 0
+    assert "available-balance-floor  main/USDT" in out
+    assert "warning    < 1000, clear at 1100: in breach; firing since" in out
+    assert "route      as warning: number 2, to desk" in out
+    assert "firing to desk: sent" in out
+    assert desk.run("ack", alert["id"])[0] == 0
+    code, out, _ = desk.run("silence", "add", "rule=avail*", "--for", "2h", "--reason", "test")
+    assert (code, "rule=avail*" in out) == (0, True)
+    (alert,) = desk.status()["alerts"]
+    assert (alert["acked"], alert["silenced"]) == (True, True)
+    out = desk.run("explain", "available-balance-floor")[1]
+    assert "acked" in out
+    assert "silenced" in out
+    desk.exchange.wallet = falling("200")
+    desk.once()
+    assert len(desk.titles()) == 1
+    assert desk.run("silence", "list")[1].startswith("1  rule=avail*")
+    assert desk.run("silence", "remove", "1")[0] == 0
+    desk.once()
+    assert "escalated" in desk.titles()[1]
+
+
+def test_the_history_is_recorded_and_exported(desk):
+    for available in ("1500", "900"):
+        desk.exchange.wallet = falling(available)
+        desk.once()
+    desk.exchange.script = lambda _: Special(status=503)
+    desk.once()
+    code, out, _ = desk.run("history", "export")
+    assert code == 0
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [sorted(record) for record in records] == [["account", "at", "body"]] * 2 + [
+        ["account", "at", "error"]
+    ]
+    balances = records[1]["body"]["data"]["base_asset_balances"][0]["balances"]
+    assert balances["total_available_balance"] == "900"
+    later = desk.run("history", "export", "--from", records[1]["at"], "--to", records[2]["at"])[1]
+    assert [json.loads(line)["at"] for line in later.splitlines()] == [records[1]["at"]]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["ack", "zzzz"],
+        ["silence", "add", "rul=x", "--for", "2h", "--reason", "x"],
+        ["silence", "remove", "7"],
+        ["explain", "nosuch"],
+        ["explain", "available-balance-floor", "--symbol", "BTCUSDT"],
+        ["explain", "available-balance-floor", "--at", "yesterday"],
+        ["history", "export", "--from", "2026-01-01"],
+    ],
+    ids=" ".join,
+)
+def test_what_does_not_exist_is_wrong_usage(desk, args):
+    desk.once()
+    code, out, err = desk.run(*args)
+    assert (code, out) == (2, "")
+    assert err.startswith("alerting: ")
+
+
 def test_no_log_level_shows_a_secret(desk):
     desk.exchange.wallet = falling("200")
     token = "S3CRETTOKEN12345"
-    code, out, err = desk.run(
+    _code, out, err = desk.run(
         "run", "--once", "--log-level", "debug", PHONE_URL=f"json://127.0.0.1:1/{token}"
     )
     stored = (desk.folder / "alerting.db").read_bytes()

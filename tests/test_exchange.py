@@ -68,10 +68,14 @@ def _no_proxies(monkeypatch):
 
 
 @contextmanager
-def client_of(exchange, *, timeout=timedelta(seconds=5), clock=utc_now, monotonic=time.monotonic, **changes):
+def client_of(
+    exchange, *, timeout=timedelta(seconds=5), clock=utc_now, monotonic=time.monotonic, **changes
+):
     account = exchange.account() if isinstance(exchange, LoopbackExchange) else exchange
     account = replace(account, **{"rate_requests": 1000} | changes)
-    with closing(WalletClient(account, timeout=timeout, clock=clock, monotonic=monotonic)) as client:
+    with closing(
+        WalletClient(account, timeout=timeout, clock=clock, monotonic=monotonic)
+    ) as client:
         yield client
 
 
@@ -83,13 +87,55 @@ def wallet_requests(exchange):
 
 FUTURES = "/trade/api/v2/futures"
 VECTORS = [
-    pytest.param("GET", f"{FUTURES}/wallet_balance", 1700000000000, "04e7863321f70d09ca883a1b5897719721f6c8da772aaedecbbcb1b4e73c90a92a56a4578616a840eb2256a1c39fd78de796873e1fe3a606e4e1b2693c612606", id="1 wallet"),
-    pytest.param("GET", f"{FUTURES}/wallet_balance", 1700000000001, "9fe7826ac86852fadf0d89997959d40cbdadffdb27d1e7560b97939f112ed064ca075e2da9b0c8b6fa5ba1d9f56aefb96fc4d79945cf894ff01ba269d65d8a0a", id="2 a millisecond later"),
-    pytest.param("GET", f"{FUTURES}/positions?exchange=EXCHANGE_2&symbol=BTCUSDT", 1700000000000, "445f7d9ebcbd2f77695340ba85363d8b1bb3c3d8375373a4977ff11264df20c88aed6ea537df07e5b126bb45cea6643a955334d7599154bf17768b6d057c3a0a", id="3 two parameters"),
-    pytest.param("GET", f"{FUTURES}/positions?exchange=EXCHANGE_2", 1700000000000, "c9f42ef17bfaf8e262cfa80eb7b1a65068c94dc96fc5d51e6c4e8b6561e2a1b523fffd9f0db6febd042806e24a1be832eeb66a5944508623cdf315c2cb26e602", id="4 one parameter"),
-    pytest.param("GET", f"{FUTURES}/transactions?exchange=EXCHANGE_2&type=funding+fee&limit=50", 1700000000000, "a84ba7b3b3aebc00a1d20b3ae62c5d1cc9fcff6ba2cc81e4c9e447157043da7b09ddfb44bf80cf294c874d2be8b174447d5582b6bd8d86df375eee197bfa740c", id="5 signed decoded"),
-    pytest.param("POST", f"{FUTURES}/orders/open", 1700000000000, "f2decf2e214dd8fc4aaab610a1677455979c26ca4fc52cd6f5146fa503347185118111d4a154606be2352517bb2226cb77b141cc658c7070650507d559076902", id="6 post"),
-    pytest.param("GET", "/trade/api/v2/time", 1719905777483, "09133e3036926a21f230bc7631187c50990156514717db47708c2d06f13c13c5e7092311602af7aafeffb80884f296d5a2ce3de05a384a68be879fa4ecdd7a04", id="7 documented message"),
+    pytest.param(
+        "GET",
+        f"{FUTURES}/wallet_balance",
+        1700000000000,
+        "04e7863321f70d09ca883a1b5897719721f6c8da772aaedecbbcb1b4e73c90a92a56a4578616a840eb2256a1c39fd78de796873e1fe3a606e4e1b2693c612606",
+        id="1 wallet",
+    ),
+    pytest.param(
+        "GET",
+        f"{FUTURES}/wallet_balance",
+        1700000000001,
+        "9fe7826ac86852fadf0d89997959d40cbdadffdb27d1e7560b97939f112ed064ca075e2da9b0c8b6fa5ba1d9f56aefb96fc4d79945cf894ff01ba269d65d8a0a",
+        id="2 a millisecond later",
+    ),
+    pytest.param(
+        "GET",
+        f"{FUTURES}/positions?exchange=EXCHANGE_2&symbol=BTCUSDT",
+        1700000000000,
+        "445f7d9ebcbd2f77695340ba85363d8b1bb3c3d8375373a4977ff11264df20c88aed6ea537df07e5b126bb45cea6643a955334d7599154bf17768b6d057c3a0a",
+        id="3 two parameters",
+    ),
+    pytest.param(
+        "GET",
+        f"{FUTURES}/positions?exchange=EXCHANGE_2",
+        1700000000000,
+        "c9f42ef17bfaf8e262cfa80eb7b1a65068c94dc96fc5d51e6c4e8b6561e2a1b523fffd9f0db6febd042806e24a1be832eeb66a5944508623cdf315c2cb26e602",
+        id="4 one parameter",
+    ),
+    pytest.param(
+        "GET",
+        f"{FUTURES}/transactions?exchange=EXCHANGE_2&type=funding+fee&limit=50",
+        1700000000000,
+        "a84ba7b3b3aebc00a1d20b3ae62c5d1cc9fcff6ba2cc81e4c9e447157043da7b09ddfb44bf80cf294c874d2be8b174447d5582b6bd8d86df375eee197bfa740c",
+        id="5 signed decoded",
+    ),
+    pytest.param(
+        "POST",
+        f"{FUTURES}/orders/open",
+        1700000000000,
+        "f2decf2e214dd8fc4aaab610a1677455979c26ca4fc52cd6f5146fa503347185118111d4a154606be2352517bb2226cb77b141cc658c7070650507d559076902",
+        id="6 post",
+    ),
+    pytest.param(
+        "GET",
+        "/trade/api/v2/time",
+        1719905777483,
+        "09133e3036926a21f230bc7631187c50990156514717db47708c2d06f13c13c5e7092311602af7aafeffb80884f296d5a2ce3de05a384a68be879fa4ecdd7a04",
+        id="7 documented message",
+    ),
 ]
 
 
@@ -117,7 +163,9 @@ def account(*, api_key=DEMO_API_KEY, secret_key=SEED):
         pytest.param(SEED.upper(), None, id="upper case"),
         pytest.param(SEED + DEMO_API_KEY, None, id="128 with the public half"),
         pytest.param(SEED + DEMO_API_KEY.upper(), None, id="128 mixed case"),
-        pytest.param(SEED + "00" * 32, "second half is not the public key", id="128 with something else"),
+        pytest.param(
+            SEED + "00" * 32, "second half is not the public key", id="128 with something else"
+        ),
         pytest.param(SEED[:-1], "it has 63", id="63"),
         pytest.param(SEED + "0", "it has 65", id="65"),
         pytest.param("", "64 hexadecimal characters", id="empty"),
@@ -201,7 +249,10 @@ def test_poll_beyond_the_own_limit_sends_nothing(exchange):
     with client_of(exchange, rate_requests=2) as client:
         assert [type(client.poll()) for _ in range(2)] == [Snapshot, Snapshot]
         failure = client.poll()
-    assert (failure.kind, failure.text) == (FailureKind.RATE_LIMIT, "own limit of 2 per 60s used up")
+    assert (failure.kind, failure.text) == (
+        FailureKind.RATE_LIMIT,
+        "own limit of 2 per 60s used up",
+    )
     assert timedelta(seconds=58) < failure.retry_after <= timedelta(seconds=60)
     assert len(wallet_requests(exchange)) == 2
 
@@ -252,7 +303,11 @@ def test_secret_with_its_public_half_signs_too(exchange):
 def test_last_body_is_that_of_the_last_poll_only(exchange):
     with client_of(exchange) as client:
         assert client.last_body is None
-        exchange.script = [Special(answer=b'{"data": {}}'), Special(status=500, answer=HEALTHY), None]
+        exchange.script = [
+            Special(answer=b'{"data": {}}'),
+            Special(status=500, answer=HEALTHY),
+            None,
+        ]
         assert client.poll().kind is FailureKind.WRONG_SHAPE
         assert client.last_body == '{"data": {}}'
         assert client.poll().kind is FailureKind.EXCHANGE_DOWN
@@ -278,40 +333,135 @@ def redirect(target, status=302):
 
 NETWORK, DOWN, SHAPE = FailureKind.NETWORK, FailureKind.EXCHANGE_DOWN, FailureKind.WRONG_SHAPE
 FAILURES = [
-    pytest.param(said(401, "Invalid Access"), FailureKind.CREDENTIALS, 'the exchange does not accept this key (401 "Invalid Access"); the clock is right', id="401"),
-    pytest.param(html(401), FailureKind.CREDENTIALS, "the exchange does not accept this key (401); the clock is right", id="401 html"),
-    pytest.param(said(403), FailureKind.CREDENTIALS, 'the exchange does not allow this (403 "Nope")', id="403 json"),
+    pytest.param(
+        said(401, "Invalid Access"),
+        FailureKind.CREDENTIALS,
+        'the exchange does not accept this key (401 "Invalid Access"); the clock is right',
+        id="401",
+    ),
+    pytest.param(
+        html(401),
+        FailureKind.CREDENTIALS,
+        "the exchange does not accept this key (401); the clock is right",
+        id="401 html",
+    ),
+    pytest.param(
+        said(403),
+        FailureKind.CREDENTIALS,
+        'the exchange does not allow this (403 "Nope")',
+        id="403 json",
+    ),
     pytest.param(html(403), DOWN, "refused in front of the exchange (403)", id="403 html"),
-    pytest.param(Special(status=403), DOWN, "refused in front of the exchange (403)", id="403 empty"),
+    pytest.param(
+        Special(status=403), DOWN, "refused in front of the exchange (403)", id="403 empty"
+    ),
     pytest.param(html(407), NETWORK, "the proxy asks for a login (407)", id="407"),
     pytest.param(said(400), SHAPE, 'unexpected answer 400 "Nope"', id="400"),
     pytest.param(html(404), SHAPE, "unexpected answer 404", id="404"),
-    pytest.param(said(422, "Input x is missing"), SHAPE, 'unexpected answer 422 "Input x is missing"', id="422"),
-    pytest.param(said(422, "z" * 999), SHAPE, f'unexpected answer 422 "{"z" * 119}…"', id="long message"),
+    pytest.param(
+        said(422, "Input x is missing"),
+        SHAPE,
+        'unexpected answer 422 "Input x is missing"',
+        id="422",
+    ),
+    pytest.param(
+        said(422, "z" * 999), SHAPE, f'unexpected answer 422 "{"z" * 119}…"', id="long message"
+    ),
     pytest.param(Special(status=204), SHAPE, "unexpected answer 204", id="204"),
-    pytest.param(Special(status=206, answer=HEALTHY), SHAPE, "unexpected answer 206", id="206 with a good body"),
+    pytest.param(
+        Special(status=206, answer=HEALTHY),
+        SHAPE,
+        "unexpected answer 206",
+        id="206 with a good body",
+    ),
     pytest.param(html(500), DOWN, "the exchange answers 500", id="500"),
-    pytest.param(said(503, "maintenance"), DOWN, 'the exchange answers 503 "maintenance"', id="503"),
+    pytest.param(
+        said(503, "maintenance"), DOWN, 'the exchange answers 503 "maintenance"', id="503"
+    ),
     pytest.param(html(522), DOWN, "the exchange answers 522", id="522"),
-    pytest.param(Special(status=500, answer=HEALTHY), DOWN, "the exchange answers 500", id="500 with a good body"),
-    pytest.param(Special(status=502, answer=b"x" * 10**6), DOWN, "the exchange answers 502", id="502 with a large body"),
-    pytest.param(redirect("https://evil.example/steal?key=1"), NETWORK, "redirect to host evil.example not followed", id="302"),
-    pytest.param(redirect("http://u:p@evil.example:99/", 308), NETWORK, "redirect to host evil.example not followed", id="308"),
-    pytest.param(redirect("/login", 301), NETWORK, "redirect (301) not followed", id="301 relative"),
-    pytest.param(redirect("http://[", 307), NETWORK, "redirect (307) not followed", id="307 broken target"),
+    pytest.param(
+        Special(status=500, answer=HEALTHY),
+        DOWN,
+        "the exchange answers 500",
+        id="500 with a good body",
+    ),
+    pytest.param(
+        Special(status=502, answer=b"x" * 10**6),
+        DOWN,
+        "the exchange answers 502",
+        id="502 with a large body",
+    ),
+    pytest.param(
+        redirect("https://evil.example/steal?key=1"),
+        NETWORK,
+        "redirect to host evil.example not followed",
+        id="302",
+    ),
+    pytest.param(
+        redirect("http://u:p@evil.example:99/", 308),
+        NETWORK,
+        "redirect to host evil.example not followed",
+        id="308",
+    ),
+    pytest.param(
+        redirect("/login", 301), NETWORK, "redirect (301) not followed", id="301 relative"
+    ),
+    pytest.param(
+        redirect("http://[", 307), NETWORK, "redirect (307) not followed", id="307 broken target"
+    ),
     pytest.param(Special(status=304), NETWORK, "redirect (304) not followed", id="304"),
-    pytest.param(html(200), FailureKind.NOT_JSON, "the answer is an HTML page, not JSON", id="200 html"),
+    pytest.param(
+        html(200), FailureKind.NOT_JSON, "the answer is an HTML page, not JSON", id="200 html"
+    ),
     pytest.param(Special(), FailureKind.NOT_JSON, "the answer is empty", id="200 empty"),
-    pytest.param(Special(answer=b"OK"), FailureKind.NOT_JSON, 'the answer is not JSON (Expecting value at character 0): "OK"', id="200 text"),
-    pytest.param(said(200, "There are no open Positions"), SHAPE, 'the answer has no data: "There are no open Positions"', id="200 message"),
-    pytest.param(Special(answer=HEALTHY + b" " * 5_000_000), SHAPE, "the answer is larger than 4 MiB", id="too large"),
-    pytest.param(Special(headers={"Content-Encoding": "gzip"}, answer=HEALTHY), NETWORK, "the answer of 127.0.0.1 cannot be unpacked", id="no gzip"),
-    pytest.param(Special(answer=Fault.HANG_UP), NETWORK, "127.0.0.1 hung up before it answered", id="hang up"),
-    pytest.param(Special(answer=Fault.RESET), NETWORK, "127.0.0.1 reset the connection", id="reset"),
-    pytest.param(Special(answer=Fault.CUT_BODY), NETWORK, "the answer of 127.0.0.1 broke off", id="cut body"),
-    pytest.param(Special(answer=Fault.NOT_HTTP), NETWORK, "127.0.0.1 does not speak HTTP", id="no http"),
-    pytest.param(Special(headers={f"X-{n}": "x" for n in range(200)}), NETWORK, "127.0.0.1 sent headers that are no HTTP", id="too many headers"),
-    pytest.param(Special(headers={"X": "x" * 100_000}), NETWORK, "127.0.0.1 sent headers that are no HTTP", id="endless header"),
+    pytest.param(
+        Special(answer=b"OK"),
+        FailureKind.NOT_JSON,
+        'the answer is not JSON (Expecting value at character 0): "OK"',
+        id="200 text",
+    ),
+    pytest.param(
+        said(200, "There are no open Positions"),
+        SHAPE,
+        'the answer has no data: "There are no open Positions"',
+        id="200 message",
+    ),
+    pytest.param(
+        Special(answer=HEALTHY + b" " * 5_000_000),
+        SHAPE,
+        "the answer is larger than 4 MiB",
+        id="too large",
+    ),
+    pytest.param(
+        Special(headers={"Content-Encoding": "gzip"}, answer=HEALTHY),
+        NETWORK,
+        "the answer of 127.0.0.1 cannot be unpacked",
+        id="no gzip",
+    ),
+    pytest.param(
+        Special(answer=Fault.HANG_UP), NETWORK, "127.0.0.1 hung up before it answered", id="hang up"
+    ),
+    pytest.param(
+        Special(answer=Fault.RESET), NETWORK, "127.0.0.1 reset the connection", id="reset"
+    ),
+    pytest.param(
+        Special(answer=Fault.CUT_BODY), NETWORK, "the answer of 127.0.0.1 broke off", id="cut body"
+    ),
+    pytest.param(
+        Special(answer=Fault.NOT_HTTP), NETWORK, "127.0.0.1 does not speak HTTP", id="no http"
+    ),
+    pytest.param(
+        Special(headers={f"X-{n}": "x" for n in range(200)}),
+        NETWORK,
+        "127.0.0.1 sent headers that are no HTTP",
+        id="too many headers",
+    ),
+    pytest.param(
+        Special(headers={"X": "x" * 100_000}),
+        NETWORK,
+        "127.0.0.1 sent headers that are no HTTP",
+        id="endless header",
+    ),
 ]
 
 
@@ -328,9 +478,24 @@ def test_failure_is_named(exchange, special, kind, text):
 @pytest.mark.parametrize(
     ("off", "kind", "text"),
     [
-        pytest.param(timedelta(seconds=-75), FailureKind.CLOCK, "this machine's clock is 1m15s behind the exchange's (401 \"Invalid Access\")", id="behind"),
-        pytest.param(timedelta(hours=2), FailureKind.CLOCK, "this machine's clock is 2h ahead of the exchange's (401 \"Invalid Access\")", id="ahead"),
-        pytest.param(timedelta(seconds=4), FailureKind.CREDENTIALS, 'the exchange does not accept this key (401 "Invalid Access"); the clock is right', id="right enough"),
+        pytest.param(
+            timedelta(seconds=-75),
+            FailureKind.CLOCK,
+            "this machine's clock is 1m15s behind the exchange's (401 \"Invalid Access\")",
+            id="behind",
+        ),
+        pytest.param(
+            timedelta(hours=2),
+            FailureKind.CLOCK,
+            "this machine's clock is 2h ahead of the exchange's (401 \"Invalid Access\")",
+            id="ahead",
+        ),
+        pytest.param(
+            timedelta(seconds=4),
+            FailureKind.CREDENTIALS,
+            'the exchange does not accept this key (401 "Invalid Access"); the clock is right',
+            id="right enough",
+        ),
     ],
 )
 def test_401_tells_clock_and_credentials_apart(exchange, off, kind, text):
@@ -369,9 +534,15 @@ def test_401_without_a_readable_time_is_credentials(exchange, special):
 @pytest.mark.parametrize(
     ("key", "problem"),
     [
-        pytest.param({"secret_key": Secret("short")}, "the secret key must be 64", id="short secret"),
+        pytest.param(
+            {"secret_key": Secret("short")}, "the secret key must be 64", id="short secret"
+        ),
         pytest.param({"api_key": Secret("")}, "the API key is empty", id="no API key"),
-        pytest.param({"api_key": Secret("a\r\nX-Other: b")}, "the API key is empty or holds", id="header injection"),
+        pytest.param(
+            {"api_key": Secret("a\r\nX-Other: b")},
+            "the API key is empty or holds",
+            id="header injection",
+        ),
         pytest.param({"api_key": Secret("ключ")}, "the API key is empty or holds", id="no ASCII"),
     ],
 )
@@ -421,7 +592,9 @@ def test_base_url_that_cannot_work_is_a_failure(exchange, base_url, text):
 
 
 def test_base_url_in_upper_case_works(exchange):
-    with client_of(exchange, base_url=exchange.base_url.replace("http://127.0.0.1", "HTTP://LOCALHOST")) as client:
+    with client_of(
+        exchange, base_url=exchange.base_url.replace("http://127.0.0.1", "HTTP://LOCALHOST")
+    ) as client:
         assert isinstance(client.poll(), Snapshot)
 
 
@@ -447,7 +620,9 @@ def test_black_hole_does_not_eat_the_time_of_the_next_address(exchange, monkeypa
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)),
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_kwargs: found)
-        with client_of(exchange, base_url=f"http://exchange.invalid:{port}", timeout=LIMIT * 2) as client:
+        with client_of(
+            exchange, base_url=f"http://exchange.invalid:{port}", timeout=LIMIT * 2
+        ) as client:
             started = time.monotonic()
             assert isinstance(client.poll(), Snapshot)
             assert time.monotonic() - started < LIMIT.total_seconds() * 1.8
@@ -498,7 +673,9 @@ def test_retry_after_is_honoured_without_touching_the_wire(exchange, sent, secon
 
 def test_retry_after_as_a_date_counts_from_the_local_clock(exchange):
     at = datetime(2026, 1, 1, tzinfo=UTC)
-    exchange.script = [said(429, **{"Retry-After": format_datetime(at + timedelta(seconds=90), usegmt=True)})]
+    exchange.script = [
+        said(429, **{"Retry-After": format_datetime(at + timedelta(seconds=90), usegmt=True)})
+    ]
     with client_of(exchange, clock=lambda: at) as client:
         failure = client.poll()
     assert failure.retry_after == timedelta(seconds=90)
@@ -584,7 +761,11 @@ def assert_fails_in_time(client, text="no complete answer from 127.0.0.1 within 
     took = time.monotonic() - started
     assert took < LIMIT.total_seconds() + SLACK
     assert failure.kind is NETWORK
-    assert failure.text in {text, "no connection to 127.0.0.1 within 300ms", "no answer from 127.0.0.1 within 300ms"}
+    assert failure.text in {
+        text,
+        "no connection to 127.0.0.1 within 300ms",
+        "no answer from 127.0.0.1 within 300ms",
+    }
 
 
 SLOW = [Fault.HANG, Fault.DRIP_HEADERS, Fault.DRIP_BODY, Fault.DRIP_ENDLESS]
@@ -602,7 +783,10 @@ def test_slow_answer_ends_at_the_deadline(exchange, fault, headers):
 def test_body_without_a_length_cut_by_the_deadline_is_no_answer(exchange):
     # the wallet is complete before the deadline; blanks follow it for ever
     exchange.wallet = {**DOCUMENTED_WALLET, "pad": ""}
-    with dripping_server(HEALTHY) as url, client_of(exchange, base_url=url, timeout=LIMIT) as client:
+    with (
+        dripping_server(HEALTHY) as url,
+        client_of(exchange, base_url=url, timeout=LIMIT) as client,
+    ):
         assert_fails_in_time(client)
 
 
@@ -665,7 +849,9 @@ def test_name_that_never_resolves_ends_at_the_deadline(exchange, monkeypatch):
     try:
         with client_of(exchange, base_url="http://exchange.invalid", timeout=LIMIT) as client:
             for _ in range(2):
-                assert_fails_in_time(client, "no complete answer from exchange.invalid within 300ms")
+                assert_fails_in_time(
+                    client, "no complete answer from exchange.invalid within 300ms"
+                )
             assert len(asked) == 1  # the same look-up is waited for, not a second one started
     finally:
         release.set()
@@ -702,7 +888,12 @@ def test_late_timer_does_not_end_the_next_poll(exchange):
 def test_close_leaves_nothing_behind(exchange):
     before = set(threading.enumerate())
     with client_of(exchange, timeout=LIMIT) as client:
-        exchange.script = [None, Special(answer=Fault.DRIP_BODY), Special(answer=Fault.HANG_UP), None]
+        exchange.script = [
+            None,
+            Special(answer=Fault.DRIP_BODY),
+            Special(answer=Fault.HANG_UP),
+            None,
+        ]
         for _ in range(4):
             client.poll()
         assert len(client._guard._handles) == 1
@@ -809,7 +1000,19 @@ def test_broken_answers_are_failures_and_the_next_good_one_is_read(exchange):
 @given(
     cut=st.integers(0, 400),
     noise=st.binary(max_size=30),
-    header=st.sampled_from(["Location", "Set-Cookie", "Retry-After", "Content-Encoding", "Content-Length", "Transfer-Encoding", "Connection", "Content-Type", "X"]),
+    header=st.sampled_from(
+        [
+            "Location",
+            "Set-Cookie",
+            "Retry-After",
+            "Content-Encoding",
+            "Content-Length",
+            "Transfer-Encoding",
+            "Connection",
+            "Content-Type",
+            "X",
+        ]
+    ),
     value=st.binary(max_size=30),
     status=st.sampled_from([b"200", b"301", b"401", b"429", b"503", b"-1", b"20", b"9999"]),
 )
@@ -1011,7 +1214,9 @@ def test_allowed_paths_are_these_two():
 
 
 def test_requests_does_not_follow_by_itself(exchange):
-    session = exchange_module._ReadOnlySession(exchange.base_url, exchange_module._Guard(time.monotonic))
+    session = exchange_module._ReadOnlySession(
+        exchange.base_url, exchange_module._Guard(time.monotonic)
+    )
     exchange.script = [redirect("/elsewhere")]
     with session:
         request = requests.Request("GET", exchange.base_url + WALLET)

@@ -166,9 +166,7 @@ AMOUNTS = st.decimals(-(10**12), 10**12, places=18)
     rows=st.dictionaries(st.sampled_from(["BTCUSDT", "ETHUSDT"]), st.tuples(AMOUNTS, AMOUNTS)),
 )
 def test_made_up_wallets_are_consistent_to_the_last_digit(total, available, position_margin, rows):
-    body = wallet_body(
-        total=total, available=available, position_margin=position_margin, rows=rows
-    )
+    body = wallet_body(total=total, available=available, position_margin=position_margin, rows=rows)
     raw = json.dumps(body).encode()
     snapshot = parse_wallet(raw, account="main", observed_at=utc_now())
     with localcontext(EXACT):

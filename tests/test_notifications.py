@@ -436,14 +436,18 @@ def test_a_value_that_cannot_be_computed_is_told_after_blind_after():
         (
             120,
             "firing",
-            "rule share cannot be judged for USDT: "
-            "“total_available_balance / total_position_margin” has no value",
+            (
+                "rule share cannot be judged for USDT: "
+                "“total_available_balance / total_position_margin” has no value"
+            ),
         ),
         (
             135,
             "resolved",
-            "rule share cannot be judged for USDT: "
-            "“total_available_balance / total_position_margin” has no value",
+            (
+                "rule share cannot be judged for USDT: "
+                "“total_available_balance / total_position_margin” has no value"
+            ),
         ),
     ]
 

@@ -142,7 +142,7 @@ def test_a_mistake_while_judging_holds_everything_and_becomes_blindness(rig, mon
     work.once(main=FakePoller(seen("900")))
     original = work.cycle.judge
 
-    def broken(account, outcome):
+    def broken(account, outcome, body=None):
         if not isinstance(outcome, PollFailure):
             raise ZeroDivisionError
         original(account, outcome)
