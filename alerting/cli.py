@@ -19,7 +19,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from alerting import __version__, logs
-from alerting.errors import AlertingError, ConfigError, StateBusyError, StoreError, UsageError
+from alerting.errors import (
+    AlertingError,
+    ConfigError,
+    NotFoundError,
+    StateBusyError,
+    StoreError,
+    UsageError,
+)
 from alerting.units import format_duration
 
 if TYPE_CHECKING:
@@ -238,6 +245,7 @@ def _check(args: argparse.Namespace) -> int:
     from alerting.exchange import check_key_pair
     from alerting.notifiers import receiver_problem
     from alerting.rendering import check_templates
+    from alerting.yamlfile import read_yaml
 
     path = Path(args.file) if args.file else _config_path(args)
     try:
@@ -245,11 +253,22 @@ def _check(args: argparse.Namespace) -> int:
     except ConfigError as error:
         print(*error.problems, sep="\n")
         return FAILED
-    problems = check_templates(config.templates, config.ruleset.rules)
+    document = read_yaml(path.read_text(encoding="utf-8-sig"), file=str(path))
+
+    def spot(*keys: str | int) -> str:
+        at = document.value(keys)
+        return f"{path}:{at.line}:{at.column}: {'.'.join(map(str, keys))}"
+
+    rules = list(config.ruleset.rules)
+    problems = check_templates(
+        config.templates,
+        rules,
+        where=lambda rule, key: spot("rules", rules.index(rule), "annotations", key),
+    )
     for name, receiver in config.receivers.items():
         problem = receiver_problem(receiver)
         if problem:
-            problems.append(f"{path}: receivers.{name}: {problem}")
+            problems.append(f"{spot('receivers', name, 'url')}: {problem}")
     for account in config.accounts.values():
         warning = check_key_pair(account)
         if warning:
@@ -257,9 +276,8 @@ def _check(args: argparse.Namespace) -> int:
     if problems:
         print(*problems, sep="\n")
         return FAILED
-    rules = config.ruleset
-    counts = [(len(rules.rules), "rule"), (len(config.receivers), "receiver")]
-    counts.append((len(rules.routes), "route"))
+    counts = [(len(rules), "rule"), (len(config.receivers), "receiver")]
+    counts.append((len(config.ruleset.routes), "route"))
     print(", ".join(_count(number, noun) for number, noun in counts))
     return FINE
 
@@ -358,6 +376,9 @@ def _daemon(config: Config, store: Store, emergency: Emergency, monitoring: Moni
     from alerting.runner import Daemon
 
     clients = _clients(_workable(config))
+    recovered = store.recover()
+    if recovered:
+        log.warning("%d messages were being sent when the last run ended", recovered)
     reloader = Reloader(config.path, lambda: _workable(_load(config.path)))
     signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
 
@@ -519,7 +540,9 @@ def _silence_list(args: argparse.Namespace) -> int:
 def _silence_remove(args: argparse.Namespace) -> int:
     with contextlib.closing(_open_store(args, _config(args))) as store:
         if not store.remove_silence(args.id):
-            raise UsageError(f"there is no silence {args.id}; `alerting silence list` shows them")
+            raise NotFoundError(
+                f"there is no silence {args.id}; `alerting silence list` shows them"
+            )
     print(f"silence {args.id} is over")
     return FINE
 
@@ -543,6 +566,8 @@ def _history_export(args: argparse.Namespace) -> int:
     from alerting.recording import write_record
 
     since, until = _instant("--from", args.since), _instant("--to", args.until)
+    if since is not None and until is not None and until <= since:
+        raise UsageError(f"--to {args.until} is not after --from {args.since}")
     with contextlib.closing(_open_store(args, _config(args))) as store:
         for poll in store.history(since=since, until=until):
             print(

@@ -15,7 +15,7 @@ from alerting.errors import AlertingError, StoreError
 from alerting.notifiers import Attempt, Notifier, Outcome
 from alerting.rendering import Renderer
 from alerting.settings import ReceiverSettings
-from alerting.store import OutboxRow, Store
+from alerting.store import LONGEST_HOLD, OutboxRow, Store
 
 log = logging.getLogger("alerting.delivery")
 
@@ -86,13 +86,13 @@ class Courier:
         try:
             if self._notifier is None:
                 self._notifier = self._build(self._receiver)
+            render = self._renderer.plain if row.simplified else self._renderer.render
+            form, now = self._notifier.format, self._clock()
+            return self._notifier.send(
+                render(row.payload, form, maybe_repeat=row.maybe_sent, now=now)
+            )
         except AlertingError as error:
             return Attempt(outcome=Outcome.PERMANENT, reason=str(error)[:200])
-        now = self._clock()
-        render = self._renderer.plain if row.simplified else self._renderer.render
-        message = render(row.payload, self._notifier.format, maybe_repeat=row.maybe_sent, now=now)
-        try:
-            return self._notifier.send(message)
         except Exception as error:
             # a mistake of ours must not end the thread: then nothing would be sent any more
             log.exception("receiver %s: sending failed in an unforeseen way", row.receiver)
@@ -122,7 +122,7 @@ class Courier:
                 self._store.mark_dead(row, reason=reason, now=now)
         else:
             unknown = attempt.outcome is Outcome.UNKNOWN
-            delay = attempt.retry_after or self.backoff(row.attempts)
+            delay = min(attempt.retry_after or self.backoff(row.attempts), LONGEST_HOLD)
             if attempt.retry_after:
                 self._store.hold_receiver(row.receiver, until=now + delay)
             self._store.mark_retry(row, reason=reason, next_at=now + delay, maybe_sent=unknown)
@@ -160,15 +160,25 @@ class Dispatcher:
             if not self._may_be_due(name):
                 continue
             with self._lock:
-                waker = self._wakers.get(name)
-                if waker is None:
-                    waker = self._wakers[name] = threading.Event()
-                    self._busy.add(name)
-                    thread = threading.Thread(
-                        target=self._work, args=(name, waker), name=f"receiver-{name}", daemon=True
-                    )
-                    thread.start()
-                waker.set()
+                waker = self._wakers.get(name) or self._start(name)
+                if waker is not None:
+                    waker.set()
+
+    def _start(self, name: str) -> threading.Event | None:
+        waker = threading.Event()
+        thread = threading.Thread(
+            target=self._work, args=(name, waker), name=f"receiver-{name}", daemon=True
+        )
+        self._busy.add(name)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # no thread to be had just now: whoever wakes next tries again
+            log.error("receiver %s: %s", name, error)  # noqa: TRY400
+            self._busy.discard(name)
+            return None
+        self._wakers[name] = waker
+        return waker
 
     def _may_be_due(self, name: str) -> bool:
         try:
@@ -199,7 +209,7 @@ class Dispatcher:
         if self._stopping.is_set():
             return True
         now = self._clock()
-        due = (self._store.next_due(name) for name in self._couriers)
+        due = (self._store.next_due(name, now=now) for name in self._couriers)
         return not any(at is not None and at <= now for at in due)
 
     def _work(self, name: str, waker: threading.Event) -> None:
@@ -224,9 +234,13 @@ class Dispatcher:
                 if result is None:
                     break
                 self._on_result(result)
-            due = self._store.next_due(name)
+            due = self._store.next_due(name, now=self._clock())
         except StoreError as error:
             log.error("receiver %s: %s", name, error)  # noqa: TRY400 - a user's disk, not a bug
+            return _BOOKING_PAUSE
+        except Exception:
+            # the thread must live: without it this receiver would never be told anything again
+            log.exception("receiver %s: delivering failed in an unforeseen way", name)
             return _BOOKING_PAUSE
         if due is None:
             return None

@@ -93,6 +93,7 @@ def step_program(ruleset: Ruleset, memory: Memory, facts: ProgramFacts, *, now: 
     """Judge the program itself: failing receivers and a refused rules file."""
     with decimal.localcontext(EXACT):
         work = _Evaluation(ruleset, memory, now)
+        work.fit_builtins()
         work.judge_program(facts)
         return work.finish()
 
@@ -137,8 +138,17 @@ class _Evaluation:
         self.transitions: list[Transition] = []
         if self.account.first_polled_at is None:
             self.account = replace(self.account, first_polled_at=now)
+        self._forget_the_future()
         #: seen time since the snapshot before, for alerts that were judged in it
         self.stretch = ZERO
+
+    def _forget_the_future(self) -> None:
+        """The clock was set back: what seems to lie ahead counts from now, or nothing would age."""
+        first, last = self.account.first_polled_at, self.account.last_snapshot_at
+        if first is not None and first > self.now:
+            self.account = replace(self.account, first_polled_at=self.now)
+        if last is not None and last > self.now:
+            self.account = replace(self.account, last_snapshot_at=self.now)
 
     # ── inputs ──────────────────────────────────────────────────────────────
 
@@ -187,10 +197,8 @@ class _Evaluation:
         }
         for receiver in sorted(known | set(facts.failing_receivers)):
             why = facts.failing_receivers.get(receiver)
-            self._judge_builtin(
-                DELIVERY_FAILING, {"receiver": receiver}, why, stretch=ZERO, immediate=True
-            )
-        self._judge_builtin(CONFIG_INVALID, {}, facts.config_error, stretch=ZERO, immediate=True)
+            self._judge_builtin(DELIVERY_FAILING, {"receiver": receiver}, why, immediate=True)
+        self._judge_builtin(CONFIG_INVALID, {}, facts.config_error, immediate=True)
 
     def finish(self) -> Step:
         """Plan the notifications and keep only what still matters."""
@@ -215,7 +223,7 @@ class _Evaluation:
         flapping = self.ruleset.flapping
         if flapping is None:
             return replace(alert, flips=(), flapping=False) if alert.flips else alert
-        recent = tuple(at for at in alert.flips if self.now - at < flapping.within)
+        recent = tuple(at for at in alert.flips if ZERO <= self.now - at < flapping.within)
         # it must calm down well below where it started, or flapping itself would flap
         most = flapping.changes // 2 if alert.flapping else flapping.changes
         return replace(alert, flips=recent, flapping=len(recent) > most)
@@ -228,12 +236,29 @@ class _Evaluation:
             subject = alert.labels.get("undefined_rule", alert.rule)
             rule = rules.get(subject)
             builtin = alert.rule in self.ruleset.builtin and subject == alert.rule
-            if known_account and (builtin or (rule and _applies(rule, alert.labels))):
-                if rule and rule.name == alert.rule:
-                    keep = {rung.severity for rung in rule.rungs}
-                    self._end(alert, ChangeReason.RULE_REMOVED, keep=keep)
-            else:
+            applies = rule is not None and (subject != alert.rule or _applies(rule, alert.labels))
+            if not known_account or not (builtin or applies):
                 self._end(alert, ChangeReason.RULE_REMOVED)
+            elif rule is not None and subject == alert.rule:
+                self._fit(alert, {rung.severity for rung in rule.rungs})
+        self.fit_builtins()
+
+    def fit_builtins(self) -> None:
+        """Move built-in alerts to the severity that the rules file gives them by now."""
+        for alert in list(self.alerts.values()):
+            if alert.rule in self.ruleset.builtin:
+                self._fit(alert, {self.ruleset.builtin[alert.rule].severity})
+
+    def _fit(self, alert: Alert, wanted: Collection[Severity]) -> None:
+        """Keep an alert's states under a changed ladder; severity is no part of its identity."""
+        if {rung.severity for rung in alert.rungs} <= set(wanted):
+            return
+        if len(alert.rungs) == 1 and len(wanted) == 1:
+            (severity,) = wanted
+            rung = replace(alert.rungs[0], severity=severity)
+            self.alerts[alert.fingerprint] = replace(alert, rungs=(rung,))
+        else:
+            self._end(alert, ChangeReason.RULE_REMOVED, keep=wanted)
 
     # ── rules of the file ───────────────────────────────────────────────────
 
@@ -346,7 +371,7 @@ class _Evaluation:
             detail = f"no snapshot for {format_duration(how_long)} ({seen} {when}): {why}"
         labels = {"account": self.account.name}
         value = metrics.seconds(age)
-        self._judge_builtin(BLIND, labels, detail, stretch=ZERO, immediate=True, value=value)
+        self._judge_builtin(BLIND, labels, detail, immediate=True, value=value)
 
     def _judge_builtin(
         self,
@@ -354,17 +379,22 @@ class _Evaluation:
         labels: Mapping[str, str],
         detail: str | None,
         *,
-        stretch: timedelta,
+        stretch: timedelta | None = None,
         trust: Trust = Trust.GOOD,
         immediate: bool = False,
         value: Decimal | None = None,
     ) -> None:
-        """`detail` is what is wrong, None if nothing is; `immediate`: its delay is already over."""
+        """`detail` is what is wrong, None if nothing is; `immediate`: its delay is already over.
+
+        `stretch` None: what it is about can be seen at any time, not only in snapshots.
+        """
         if detail is None and name not in self.known_rules:
             return
         known = self.alerts.get(fingerprint(name, labels))
         if detail is None and known is None:
             return
+        if stretch is None:
+            stretch = self._unbroken(known.judged_at if known else None)
         settings = self.ruleset.builtin[name]
         verdict = Verdict.BREACH if detail is not None else Verdict.CLEAR
         self._apply(
@@ -480,7 +510,16 @@ def all_delivered(memory: Memory) -> Memory:
     return replace(memory, told=told)
 
 
+_LABELS = {
+    Scope.ACCOUNT: {"account"},
+    Scope.WALLET: {"account", "base_asset"},
+    Scope.SYMBOL: {"account", "base_asset", "symbol", "exchange"},
+}
+
+
 def _applies(rule: Rule, labels: Mapping[str, str]) -> bool:
+    if labels.keys() != _LABELS[rule.scope]:
+        return False  # the rule was made for another scope since
     if not (rule.accounts.patterns or rule.base_assets.patterns or rule.symbols.patterns):
         return True  # as most rules are; this is asked for each row of each snapshot
     return (

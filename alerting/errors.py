@@ -5,6 +5,7 @@ AlertingError
 ├── StoreError       the state file cannot be opened, read or written
 ├── StateBusyError   another process works on the same state
 ├── TemplateError    a message template is wrong
+├── NotFoundError    what was asked for does not exist (any more)
 └── UsageError       a command was asked for something that does not exist
 """
 
@@ -54,6 +55,10 @@ class StateBusyError(AlertingError):
 
 class TemplateError(AlertingError):
     """A template cannot be loaded or uses a name that does not exist."""
+
+
+class NotFoundError(AlertingError):
+    """What was asked for does not exist (any more)."""
 
 
 class UsageError(AlertingError):

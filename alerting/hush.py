@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from alerting.errors import UsageError
+from alerting.errors import NotFoundError, UsageError
 from alerting.model import Ack, Alert, Silence, State
 from alerting.rules import Ruleset
 from alerting.store import Store
@@ -95,15 +95,15 @@ def find_alert(store: Store, accounts: Iterable[str], typed: str) -> Alert:
         return (exact or found)[0]
     known = ", ".join(f"{alert.id} ({alert.rule})" for alert in found or alerts) or "none"
     if found:
-        raise UsageError(f"{typed!r} begins the ids of several alerts: {known}")
-    raise UsageError(f"no firing or pending alert has the id {typed!r}; there are: {known}")
+        raise NotFoundError(f"{typed!r} begins the ids of several alerts: {known}")
+    raise NotFoundError(f"no firing or pending alert has the id {typed!r}; there are: {known}")
 
 
 def acknowledge(store: Store, alert: Alert, *, by: str, now: datetime) -> Ack:
     """Stop the reminders of a firing alert until it escalates or resolves."""
     severity = alert.severity
     if alert.state is not State.FIRING or severity is None:
-        raise UsageError(f"{alert.id} ({alert.rule}) is only pending: nobody was told of it yet")
+        raise NotFoundError(f"{alert.id} ({alert.rule}) is only pending: nobody was told of it yet")
     ack = Ack(
         fingerprint=alert.fingerprint, episode=alert.episode, severity=severity, at=now, author=by
     )

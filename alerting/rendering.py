@@ -528,11 +528,19 @@ _SCOPE_NAMES = {
 }
 
 
-def check_templates(overrides: Path | None, rules: Iterable[Rule]) -> list[str]:
-    """Syntax errors and undefined names in the user's templates and the rules' annotations."""
+def check_templates(
+    overrides: Path | None,
+    rules: Iterable[Rule],
+    *,
+    where: Callable[[Rule, str], str] = lambda rule, key: f"rule {rule.name}: annotations.{key}",
+) -> list[str]:
+    """Syntax errors and undefined names in the user's templates and the rules' annotations.
+
+    `where` says where a rule's annotation stands.
+    """
     problems = [] if overrides is None else _check_folder(overrides)
     for rule in rules:
-        problems += _check_annotations(rule)
+        problems += _check_annotations(rule, where)
     return problems
 
 
@@ -589,14 +597,14 @@ def _try_template(environment: Environment, path: Path) -> list[str]:
     return problems
 
 
-def _check_annotations(rule: Rule) -> list[str]:
+def _check_annotations(rule: Rule, locate: Callable[[Rule, str], str]) -> list[str]:
     from jinja2 import TemplateSyntaxError, meta
 
     environment = _environment(None, escape=None, markup=False)
     known = {*_ALERT_KEYS, *_SCOPE_NAMES[rule.scope], *rule.labels}
     problems = []
     for key, source in rule.annotations.items():
-        where = f"rule {rule.name}: annotations.{key}"
+        where = locate(rule, key)
         try:
             free = meta.find_undeclared_variables(environment.parse(source))
             environment.compile(source)

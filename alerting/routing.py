@@ -7,8 +7,8 @@ its own: whoever was told less than what is true now, and is routed to, is told.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from alerting.model import (
@@ -101,14 +101,17 @@ def is_acked(ack: Ack | None, alert: Alert) -> bool:
     return alert.severity is not None and alert.severity <= ack.severity
 
 
-def receivers_of(ruleset: Ruleset, alert: Alert) -> tuple[str, ...]:
-    """The receivers of its route; a failing receiver is reported to the others."""
+def receivers_of(ruleset: Ruleset, alert: Alert, failing: Collection[str] = ()) -> tuple[str, ...]:
+    """The receivers of its route; that some are failing is reported to the others."""
     receivers = route_of(ruleset, alert).receivers
     if alert.rule != DELIVERY_FAILING:
         return receivers
-    failing = alert.labels["receiver"]
-    others = tuple(name for name in receivers if name != failing)
-    return others or tuple(name for name in ruleset.receivers if name != failing)
+    sick = {alert.labels["receiver"], *failing}
+    others = tuple(name for name in receivers if name not in sick)
+    healthy = tuple(name for name in ruleset.receivers if name not in sick)
+    # where all are failing, any may be the first to work again
+    everyone = tuple(name for name in ruleset.receivers if name != alert.labels["receiver"])
+    return others or healthy or everyone
 
 
 def reason_to_tell(
@@ -116,8 +119,7 @@ def reason_to_tell(
 ) -> Reason | None:
     """Why one receiver of its route is to be told now of a firing alert; None: it is not."""
     if entry is not None and entry.flapping and alert.flapping:
-        worse = severity is Severity.CRITICAL and severity > entry.severity
-        return Reason.ESCALATED if worse else None
+        return _reason_while_flapping(severity, entry, route, now=now)
     if entry is None or entry.episode != alert.episode:
         return Reason.FIRING
     reached = entry.delivered or entry.waiting
@@ -129,6 +131,19 @@ def reason_to_tell(
     return Reason.REPEAT if reached else Reason.FIRING
 
 
+def _reason_while_flapping(
+    severity: Severity, entry: Told, route: Route, *, now: datetime
+) -> Reason | None:
+    """Left in peace, but for a critical alert: that is still said again and again."""
+    if severity is not Severity.CRITICAL:
+        return None
+    if severity > entry.severity:
+        return Reason.ESCALATED
+    if entry.waiting or now - entry.at < route.repeat.after(entry.repeats):
+        return None
+    return Reason.REPEAT if entry.delivered else Reason.FIRING
+
+
 class _Planner:
     """The working set of one plan."""
 
@@ -137,7 +152,17 @@ class _Planner:
         self.memory = memory
         self.now = now
         known = ruleset.receivers
-        self.told = {key: entry for key, entry in memory.told.items() if key[1] in known}
+        self.told = {
+            # the clock was set back: what was told ahead of now was told now
+            key: replace(entry, at=now) if entry.at > now else entry
+            for key, entry in memory.told.items()
+            if key[1] in known
+        }
+        self.failing = frozenset(
+            alert.labels["receiver"]
+            for alert in memory.alerts.values()
+            if alert.rule == DELIVERY_FAILING and alert.state is State.FIRING
+        )
         #: receiver -> what it is to be told
         self.due: dict[str, list[Item]] = {}
 
@@ -146,9 +171,10 @@ class _Planner:
         route = route_of(self.ruleset, alert)
         if self._silenced(alert) or is_muted(route, severity, now=self.now):
             return
-        acked = is_acked(self.memory.acks.get(alert.fingerprint), alert)
-        for receiver in receivers_of(self.ruleset, alert):
-            entry = self.told.get((alert.fingerprint, receiver))
+        print_ = alert.fingerprint
+        acked = is_acked(self.memory.acks.get(print_), alert)
+        for receiver in receivers_of(self.ruleset, alert, self.failing):
+            entry = self.told.get((print_, receiver))
             reason = reason_to_tell(alert, severity, entry, route, now=self.now)
             if reason is None or (acked and reason is Reason.REPEAT):
                 continue
@@ -156,11 +182,12 @@ class _Planner:
 
     def tell_resolved(self, alert: Alert) -> None:
         """Whoever was told of the episode, wherever the routes point by now."""
-        if alert.flapping or self._silenced(alert):
+        print_ = alert.fingerprint
+        keys = [(print_, name) for name in self.ruleset.receivers if (print_, name) in self.told]
+        if not keys or alert.flapping or self._silenced(alert):
             return
         route = route_of(self.ruleset, alert)
-        entries = [entry for key, entry in self.told.items() if key[0] == alert.fingerprint]
-        for entry in entries:
+        for entry in [self.told[key] for key in keys]:
             if is_muted(route, entry.severity, now=self.now):
                 continue
             del self.told[entry.fingerprint, entry.receiver]

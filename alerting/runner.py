@@ -19,7 +19,7 @@ from alerting import engine
 from alerting.delivery import Dispatcher, Result
 from alerting.engine import ProgramFacts, Step
 from alerting.errors import AlertingError, StoreError
-from alerting.model import FailureKind, Memory, PollFailure, Snapshot
+from alerting.model import AccountState, FailureKind, Memory, PollFailure, Snapshot
 from alerting.notifiers import Outcome
 from alerting.process import Systemd
 from alerting.redaction import REDACTOR
@@ -27,7 +27,7 @@ from alerting.reload import brief
 from alerting.rules import DELIVERY_FAILING, Ruleset
 from alerting.settings import Config, PollSettings
 from alerting.store import Seen, Store
-from alerting.units import plain
+from alerting.units import format_duration, plain
 
 log = logging.getLogger("alerting")
 
@@ -109,9 +109,22 @@ class Cycle:
 
         def step(memory: Memory) -> Step:
             now = beat(self.clock(), memory.account.last_snapshot_at)
+            self._mind_the_gap(memory.account, now)
             return engine.step(self.ruleset, memory, outcome, now=now)
 
         self._finish(self.store.evaluate(account, step, seen=self._seen(outcome, body)))
+
+    def _mind_the_gap(self, account: AccountState, now: datetime) -> None:
+        """Say so where polls are so rare that no `for` could ever pass."""
+        last, longest = account.last_snapshot_at, self.ruleset.blind_after
+        if last is not None and account.poll_failures == 0 and now - last > longest:
+            log.warning(
+                "account %s: the last snapshot is %s old, more than blind_after (%s), so the time "
+                "between does not count towards `for`; poll more often or raise poll.blind_after",
+                account.name,
+                format_duration(timedelta(seconds=round((now - last).total_seconds()))),
+                format_duration(longest),
+            )
 
     def _seen(self, outcome: Snapshot | PollFailure | None, body: str | None) -> Seen | None:
         if not self.keep_history:
@@ -148,6 +161,18 @@ class Cycle:
         self._program_open = bool(step.memory.alerts)
         self._finish(step)
 
+    def look_after_itself(self) -> None:
+        """What has no poll of its own: the program, accounts that are gone, threads asleep."""
+        self.forget_removed_accounts()
+        try:
+            self.judge_program()
+        except StoreError:
+            raise
+        except Exception:
+            # the daemon must go on judging accounts, whatever is wrong with this
+            log.exception("the program's own alerts could not be judged")
+        self.dispatcher.wake()
+
     def forget_removed_accounts(self) -> None:
         """End the alerts of accounts that left the rules file."""
         for name in self.store.accounts():
@@ -175,7 +200,7 @@ def run_once(cycle: Cycle, pollers: Mapping[str, Poller], deliveries: list[Resul
     errors: list[StoreError] = []
 
     def read(name: str, poller: Poller) -> None:
-        polls[name] = outcome = poller.poll()
+        polls[name] = outcome = _poll(name, poller)
         _log_failure(name, outcome)
         try:
             cycle.judge_safely(name, outcome, poller.last_body)
@@ -243,9 +268,6 @@ class Daemon:
         Sends under way get a bounded time to finish.
         """
         cycle = self._cycle
-        recovered = cycle.store.recover()
-        if recovered:
-            log.warning("%d messages were being sent when the last run ended", recovered)
         cycle.forget_removed_accounts()
         cycle.dispatcher.wake()
         for name, poller in self._pollers.items():
@@ -273,6 +295,9 @@ class Daemon:
             for thread in self._threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
         cycle.dispatcher.stop()
+        if changed is not None:
+            # a slow receiver must not hold up the polls: its thread books its message by itself
+            return
         if not cycle.dispatcher.drain(seconds=_SHUTDOWN_DELIVERY_SECONDS):
             log.warning("a message was still being sent; it will be sent again, marked as repeat")
 
@@ -288,7 +313,7 @@ class Daemon:
                 program_due = 0.0
             try:
                 if time.monotonic() >= program_due:
-                    self._cycle.judge_program()
+                    self._cycle.look_after_itself()
                     program_due = time.monotonic() + _PROGRAM_EVERY
                 if self._cycle.clock() - pruned_at > _PRUNE_EVERY:
                     pruned_at = self._cycle.clock()
@@ -310,7 +335,7 @@ class Daemon:
         due = time.monotonic()
         failing = False
         while not self._stop.is_set():
-            outcome = poller.poll()
+            outcome = _poll(name, poller)
             if self._stop.is_set():
                 return  # a poll that we cut ourselves is no failure
             failing = _log_failure(name, outcome, again=failing)
@@ -331,6 +356,16 @@ def next_due(due: float, interval: float, now: float) -> float:
     """The next beat after `now`: no drift, and after a stall no burst of missed ones."""
     missed = max(0, math.floor((now - due) / interval))
     return due + (missed + 1) * interval
+
+
+def _poll(name: str, poller: Poller) -> Snapshot | PollFailure:
+    """Read once; a mistake of ours is a failed poll, for a dead thread would tell nobody."""
+    try:
+        return poller.poll()
+    except Exception as error:
+        log.exception("account %s: polling failed in an unforeseen way", name)
+        text = f"internal error while polling: {type(error).__name__}"
+        return PollFailure(account=name, kind=FailureKind.UNKNOWN, text=text)
 
 
 def _log_failure(name: str, outcome: Snapshot | PollFailure, *, again: bool = False) -> bool:

@@ -142,6 +142,10 @@ _MIGRATIONS = (
 # checkpoint at the same instant; the rollback journal costs three more fsyncs a commit.
 _WAL_IS_SAFE = (3, 51, 3)
 _BUSY_TIMEOUT = timedelta(seconds=5)
+#: However long a service asks to be left alone, it is asked again after this: with one receiver a
+#: day's pause would be a day of silence.
+LONGEST_HOLD = timedelta(hours=1)
+_LONGEST_WAIT = 2 * LONGEST_HOLD // timedelta(microseconds=1)
 # How long finished messages stay for `status` and for looking back.
 _KEEP_FINISHED = timedelta(days=30)
 # What answers look like, so that even a single short one packs well. Part of the file's format.
@@ -634,11 +638,13 @@ class Store:
                 SELECT o.id, o.payload, o.created_at, o.expires_at, o.attempts, o.maybe_sent,
                   o.simplified
                 FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
-                WHERE o.receiver = ? AND o.next_at <= ? AND COALESCE(r.not_before, 0) <= ?
-                  AND {_SENDABLE}
+                WHERE o.receiver = ? AND {_SENDABLE}
+                  -- what lies further ahead than any wait lasts is older than a clock set back
+                  AND (o.next_at <= ? OR o.next_at > ?)
+                  AND (COALESCE(r.not_before, 0) <= ? OR r.not_before > ?)
                 ORDER BY o.severity DESC, o.id LIMIT 1
                 """,
-                (receiver, at, at),
+                (receiver, at, at + _LONGEST_WAIT, at, at + _LONGEST_WAIT),
             ).fetchone()
             if row is None:
                 return None
@@ -656,19 +662,23 @@ class Store:
             simplified=bool(row[6]),
         )
 
-    def next_due(self, receiver: str) -> datetime | None:
-        """When `claim` may find something next; None: nothing waits."""
+    def next_due(self, receiver: str, *, now: datetime | None = None) -> datetime | None:
+        """When `claim` may find something next; None: nothing waits.
+
+        With `now`, an instant further ahead than any wait lasts counts as past.
+        """
+        limit = to_micros(now) + _LONGEST_WAIT if now is not None else 1 << 62
         with self._errors(), self._lock:
-            row = self._connection.execute(
+            next_at, not_before = self._connection.execute(
                 f"""
-                SELECT MIN(CASE WHEN o.next_at > COALESCE(r.not_before, 0) THEN o.next_at
-                  ELSE COALESCE(r.not_before, 0) END)
+                SELECT MIN(CASE WHEN o.next_at > ? THEN 0 ELSE o.next_at END),
+                  MIN(CASE WHEN r.not_before > ? THEN 0 ELSE r.not_before END)
                 FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
                 WHERE o.receiver = ? AND {_SENDABLE}
                 """,
-                (receiver,),
+                (limit, limit, receiver),
             ).fetchone()
-        return None if row[0] is None else from_micros(row[0])
+        return None if next_at is None else from_micros(max(next_at, not_before or 0))
 
     def mark_sent(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
         """The receiver accepted it: only now its alerts count as told."""
@@ -684,12 +694,7 @@ class Store:
             )
             for item in self._alerts_of(row.id):
                 self._mark_told(row.receiver, *item, now)
-            # it is up again: whatever waits there for a later try goes now
-            self._connection.execute(
-                "UPDATE outbox SET next_at = ? WHERE receiver = ? AND status = 'pending' "
-                "AND next_at > ?",
-                (at, row.receiver, at),
-            )
+            self._bring_forward(row.receiver, at)
 
     def _alerts_of(self, outbox_id: int) -> list[tuple[str, int]]:
         return self._connection.execute(
@@ -747,13 +752,24 @@ class Store:
             )
 
     def note_accepted(self, receiver: str, *, now: datetime) -> None:
-        """A test message got through: earlier failures of the receiver are over."""
+        """A test message got through: earlier failures and pauses of the receiver are over."""
+        at = to_micros(now)
         with self._transaction():
             self._connection.execute(
                 "INSERT INTO receivers (name, accepted_at) VALUES (?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET accepted_at = excluded.accepted_at",
-                (receiver, to_micros(now)),
+                "ON CONFLICT (name) DO UPDATE SET accepted_at = excluded.accepted_at, "
+                "not_before = 0",
+                (receiver, at),
             )
+            self._bring_forward(receiver, at)
+
+    def _bring_forward(self, receiver: str, at: int) -> None:
+        """It is up again: whatever waits there for a later try goes now."""
+        self._connection.execute(
+            "UPDATE outbox SET next_at = ? WHERE receiver = ? AND status = 'pending' "
+            "AND next_at > ?",
+            (at, receiver, at),
+        )
 
     def failing_receivers(self, *, now: datetime, overdue: timedelta) -> dict[str, str]:
         """Receivers with a dead message since they last accepted one, or an overdue critical one.
@@ -772,10 +788,10 @@ class Store:
             late = self._connection.execute(
                 """
                 SELECT receiver, COUNT(*), MIN(created_at), MAX(last_reason) FROM outbox
-                WHERE status = 'pending' AND severity = ? AND created_at <= ?
+                WHERE status = 'pending' AND severity = ? AND (created_at <= ? OR created_at > ?)
                 GROUP BY receiver
                 """,
-                (Severity.CRITICAL.rank, to_micros(now - overdue)),
+                (Severity.CRITICAL.rank, to_micros(now - overdue), to_micros(now + LONGEST_HOLD)),
             ).fetchall()
         failing = {
             name: f"{count} given up, the last with: {reason}" for name, count, reason in dead
@@ -823,14 +839,17 @@ class Store:
             self._connection.execute(
                 "DELETE FROM history WHERE at < ?", (to_micros(now - keep_history),)
             )
+            # a dead message stays as long as its receiver counts as failing because of it
+            over = (
+                "status <> 'pending' AND finished_at < ? AND (status = 'sent' OR finished_at <= "
+                "COALESCE((SELECT accepted_at FROM receivers WHERE name = outbox.receiver), 0))"
+            )
             self._connection.execute(
-                "DELETE FROM outbox_alerts WHERE outbox_id IN (SELECT id FROM outbox "
-                "WHERE status <> 'pending' AND finished_at < ?)",
+                "DELETE FROM outbox_alerts WHERE outbox_id IN "
+                f"(SELECT id FROM outbox WHERE {over})",
                 (before,),
             )
-            self._connection.execute(
-                "DELETE FROM outbox WHERE status <> 'pending' AND finished_at < ?", (before,)
-            )
+            self._connection.execute(f"DELETE FROM outbox WHERE {over}", (before,))
 
     def _bury_expired(self, receiver: str, at: int) -> None:
         self._connection.execute(

@@ -356,9 +356,9 @@ def whole_row(given: Mapping[str, Decimal]) -> dict[str, Decimal]:
 def whole_wallet(
     given: Mapping[str, Decimal], rows: Iterable[Mapping[str, Decimal]]
 ) -> dict[str, Decimal]:
-    """A wallet's five fields; one of total_balance and total_available_balance must be given.
+    """A wallet's five fields; what the identities leave open comes from its rows.
 
-    What the identities leave open comes from the rows of the same asset.
+    Where neither total nor available is given, nothing is available.
     """
     with decimal.localcontext(EXACT):
         parts = _complete([given.get(name) for name in WALLET_FIELDS], _sums(rows))
@@ -619,8 +619,8 @@ class _CaseReader:
         self, wallet: Mapping[str, Track], rows: Mapping[str, Row], steps: int
     ) -> None:
         needed = WALLET_FIELDS[:2]
-        if any(name in wallet for name in needed):
-            return
+        if any(name in wallet for name in needed) or rows:
+            return  # rows alone make a wallet in which everything is locked
         if any(misspelt(self.report, *place) for place in self._places(needed)):
             return
         tracks = [*wallet.values(), *_tracks_of(rows)]

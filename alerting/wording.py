@@ -29,6 +29,8 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 _BREAKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 _NO_CHARACTERS = frozenset("\ufeff\ufffe\uffff")
 
+#: Ends that are no recovery.
+_ENDINGS = {"gone": "position closed", "rule removed": "the rule was removed"}
 _MARKERS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 _RATIO = re.compile(r"ratio|concentration", re.IGNORECASE)
 
@@ -275,10 +277,8 @@ def _brief(alert: Data) -> str:
 
 
 def _resolution(alert: Data) -> str:
-    if alert["why"] == "gone":
-        return "position closed"
-    if alert["why"] == "rule removed":
-        return "the rule was removed"
+    if alert["why"] in _ENDINGS:
+        return _ENDINGS[alert["why"]]
     if alert["value"] is None or alert["detail"]:
         return "over"
     return f"back to {_amount(alert, 'value', unit=True)}"
@@ -287,7 +287,8 @@ def _resolution(alert: Data) -> str:
 def _short(alert: Data, name: str) -> str:
     """One alert among several, in the first line: "floor 241.07 (< 250)"."""
     if alert["state"] == "resolved":
-        return f"{name} resolved"
+        why = _ENDINGS.get(alert["why"])
+        return f"{name} {why}" if why else f"{name} resolved"
     if alert["value"] is None or alert["threshold"] is None or alert["detail"]:
         return name
     sign = ">" if alert["direction"] == "above" else "<"
@@ -300,6 +301,9 @@ def _short(alert: Data, name: str) -> str:
 
 def _level(alert: Data) -> str:
     """How bad, in the message: value, line, the distance in units and in % of the line."""
+    if alert["state"] == "resolved" and alert["why"] in _ENDINGS:
+        # what was last seen is no level of now
+        return _ENDINGS[alert["why"]]
     if alert["detail"]:
         return str(alert["detail"])
     if alert["value"] is None:

@@ -13,6 +13,7 @@ import pytest
 from alerting import engine
 from alerting.delivery import Courier, Dispatcher
 from alerting.errors import AlertingError
+from alerting.notifiers import Attempt, Outcome
 from alerting.redaction import Secret
 from alerting.rendering import Renderer
 from alerting.settings import ReceiverSettings
@@ -243,3 +244,54 @@ def test_a_mistake_in_a_notifier_is_an_unknown_verdict_and_not_the_end(store):
     result = courier(store, Broken(), FakeClock()).deliver_next()
     assert result.attempt.reason == "internal error: ZeroDivisionError"
     assert counts(store) == only(pending=1)
+
+
+def test_a_mistake_while_building_is_an_unknown_verdict_too(store):
+    see(store, "900", T0)
+    result = courier(store, MemoryError(), FakeClock()).deliver_next()
+    assert result.attempt.reason == "internal error: MemoryError"
+    assert counts(store) == only(pending=1)
+
+
+def test_a_thread_that_cannot_be_started_is_started_by_the_next_wake(store, monkeypatch):
+    notifier = FakeNotifier()
+    work = dispatcher(store, desk=notifier, phone=FakeNotifier())
+    see(store, "900", T0)
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        work.wake()
+    work.wake()
+    assert work.drain(seconds=5)
+    assert len(notifier.sent) == 1
+    work.stop()
+
+
+def test_a_mistake_in_the_thread_does_not_end_it(store, monkeypatch):
+    monkeypatch.setattr("alerting.delivery._BOOKING_PAUSE", 0.01)
+    notifier = FakeNotifier()
+    work = dispatcher(store, desk=notifier, phone=FakeNotifier())
+    claim, calls = store.claim, []
+
+    def broken_once(receiver, *, now):
+        calls.append(receiver)
+        if len(calls) == 1:
+            raise ZeroDivisionError
+        return claim(receiver, now=now)
+
+    monkeypatch.setattr(store, "claim", broken_once)
+    see(store, "900", T0)
+    work.wake()
+    wait_until(lambda: len(notifier.sent) == 1)
+    work.stop()
+    assert work.drain(seconds=5)
+
+
+def test_a_days_pause_is_an_hours(store):
+    see(store, "900", T0)
+    told_off = Attempt(outcome=Outcome.TRANSIENT, reason="429", retry_after=timedelta(days=1))
+    courier(store, FakeNotifier(told_off), FakeClock()).deliver_next()
+    assert store.next_due("desk") == T0 + timedelta(hours=1)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from alerting import hush
-from alerting.errors import UsageError
+from alerting.errors import NotFoundError, UsageError
 from alerting.model import Ack, Silence
 from alerting.rules import Flapping, Repeat
 from alerting.store import Store
@@ -235,6 +235,26 @@ def test_an_escalation_to_critical_is_never_held_back():
     assert [(n.reason.value, n.severity) for n in after] == [("escalated", CRITICAL)]
 
 
+def test_a_critical_alert_that_flaps_is_still_said_again():
+    """At 3 a.m. a wallet that is in danger nearly all the time must not be quiet."""
+    simulation = flapper(routes=(make_route("desk", repeat=120),))
+    play(simulation, "200 3000 " * 4 + "200 200 200 200 3000 " * 8)
+    late = [reason for seconds, reason in brief(simulation) if seconds > 180]
+    assert set(late) == {"repeat"}
+    assert len(late) >= 3
+
+
+def test_that_it_flaps_is_said_again_if_that_message_died():
+    simulation = flapper(routes=(make_route("desk", repeat=120),))
+    play(simulation, "200 3000 200 3000")
+    simulation.stuck = {"desk"}
+    play(simulation, "200", start=at(4))
+    told = {key: replace(t, waiting=False) for key, t in simulation.memory.told.items()}
+    simulation.memory = replace(simulation.memory, told=told)
+    play(simulation, "3000 200 200 200 200 200 200 200 200", start=at(5))
+    assert brief(simulation)[-1] == (180, "firing")
+
+
 def test_few_changes_are_no_flapping():
     simulation = play(flapper(changes=12), UP_AND_DOWN)
     assert len(simulation.notifications) == 12
@@ -342,14 +362,14 @@ def test_an_alert_is_acknowledged_by_the_beginning_of_its_id(store):
 def test_a_pending_alert_cannot_be_acknowledged(store):
     see(store, "900", T0)
     (slow,) = [a for a in store.memory("main").alerts.values() if a.rule == "slow"]
-    with pytest.raises(UsageError, match="only pending"):
+    with pytest.raises(NotFoundError, match="only pending"):
         hush.acknowledge(store, slow, by="me", now=T0)
 
 
 @pytest.mark.parametrize("typed", ["", "zzzzzzz"])
 def test_an_unknown_id_lists_the_known_ones(store, typed):
     see(store, "900", T0)
-    with pytest.raises(UsageError, match=r"there are: \w{7} \((floor|slow)\), \w{7}"):
+    with pytest.raises(NotFoundError, match=r"there are: \w{7} \((floor|slow)\), \w{7}"):
         hush.find_alert(store, ["main"], typed)
 
 

@@ -540,3 +540,70 @@ def test_the_clock_set_back_ages_nothing():
     for at in (T0, T0 - 60 * S, T0 - 45 * S):
         simulation.see(make_snapshot(make_wallet("90")), at)
     assert simulation.state_of() == "pending"
+
+
+# ── what a hostile review found ─────────────────────────────────────────────
+
+
+def with_builtin(ruleset, name, **settings):
+    builtin = {**ruleset.builtin, name: replace(ruleset.builtin[name], **settings)}
+    return replace(ruleset, builtin=builtin)
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["and-it-ends", "and-it-goes-on"])
+def test_a_built_in_alert_may_change_its_severity_while_it_fires(ends):
+    simulation = Simulation(make_ruleset())
+    suspect = make_snapshot(make_wallet(total_balance="1"))
+    simulation.see(suspect, T0)
+    simulation.ruleset = with_builtin(simulation.ruleset, "suspect-data", severity=CRITICAL)
+    simulation.see(make_snapshot() if ends else suspect, T0 + 15 * S)
+    about = [(at, reason) for at, reason, _ in messages_about(simulation, "suspect-data")]
+    assert about == [(0, "firing"), (15, "resolved" if ends else "escalated")]
+
+
+def test_so_may_an_alert_about_the_program():
+    simulation = about_program()
+    program(simulation, T0, config_error="bad", failing_receivers={"desk": "gone"})
+    for name in (CONFIG_INVALID, DELIVERY_FAILING):
+        simulation.ruleset = with_builtin(simulation.ruleset, name, severity=INFO)
+    program(simulation, T0 + M)
+    assert [n.reason.value for n in simulation.notifications[-1:]] == ["resolved"]
+    assert simulation.memory.alerts == {}
+
+
+def test_blind_keeps_firing_no_longer_than_it_is_told_to():
+    ruleset = with_builtin(make_ruleset(), BLIND, keep_firing_for=30 * S)
+    simulation = play(Simulation(ruleset), "900 " + "_ " * 8 + "900 900 900 900")
+    assert [(at, r) for at, r, _ in messages_about(simulation, BLIND)] == [
+        (120, "firing"),
+        (165, "resolved"),
+    ]
+
+
+def test_receivers_that_fail_together_are_reported_to_a_healthy_one():
+    ruleset = make_ruleset(
+        receivers=("desk", "phone", "mail"), routes=(make_route("desk", "phone"),)
+    )
+    simulation = Simulation(ruleset, account="")
+    program(simulation, T0, failing_receivers={"desk": "revoked", "phone": "revoked"})
+    assert {n.receiver for n in simulation.notifications} == {"mail"}
+
+
+def test_where_all_receivers_fail_each_is_reported_to_the_others():
+    simulation = about_program()
+    program(simulation, T0, failing_receivers={"desk": "revoked", "phone": "revoked"})
+    assert {n.receiver for n in simulation.notifications} == {"desk", "phone"}
+
+
+def test_a_clock_set_back_does_not_hide_blindness_or_reminders():
+    ruleset = make_ruleset(LADDER, routes=(make_route("desk", repeat=60),))
+    simulation = play(Simulation(ruleset), "900", start=T0 + 86400 * S)
+    play(simulation, "_ " * 10)
+    assert {rule for *_, rules in simulation.sent() for rule in rules} == {"floor", BLIND}
+    assert [r for _, r in brief(simulation)].count("repeat") == 1
+
+
+def test_a_clock_set_back_before_the_first_snapshot_does_not_hide_blindness():
+    simulation = play(Simulation(make_ruleset()), "_", start=T0 + 86400 * S)
+    play(simulation, "_ " * 9)
+    assert [at for at, *_ in messages_about(simulation, BLIND)] == [120]

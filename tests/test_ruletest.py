@@ -824,3 +824,31 @@ def setting_mutants():
 
 def test_each_change_of_a_setting_makes_a_test_fail():
     assert survivors(setting_mutants(), EXAMPLE.cases) == []
+
+
+def test_rows_alone_make_a_wallet_that_is_all_locked(tmp_path):
+    (tmp_path / "rules.yaml").write_text(
+        """\
+accounts: {main: {api_key: a, secret_key: "%s"}}
+receivers: {desk: {url: "json://127.0.0.1/"}}
+routes: [{receivers: [desk]}]
+rules: [{name: load, per: symbol, value: blocked_balance, above: 500}]
+"""
+        % ("00" * 32),
+        encoding="utf-8",
+    )
+    (tmp_path / "t.yaml").write_text(
+        """\
+rules: rules.yaml
+tests:
+  - name: the contract's own symbol row
+    symbols: {BTCUSDT: {blocked_balance: "100x4 700x8"}}
+    expect:
+      - {at: 45s, alert: load, state: inactive}
+      - {at: 1m, alert: load, state: firing, symbol: BTCUSDT}
+      - {at: 1m, alert: suspect-data, state: inactive}
+""",
+        encoding="utf-8",
+    )
+    lines = []
+    assert run_files([tmp_path / "t.yaml"], say=lines.append, junit=None, verbose=False), lines

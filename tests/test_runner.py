@@ -156,6 +156,31 @@ def test_a_mistake_while_judging_holds_everything_and_becomes_blindness(rig, mon
     assert "internal error while judging: ZeroDivisionError" in alerts["blind"].detail
 
 
+class BrokenPoller(FakePoller):
+    """Fails in a way that a poller never should, now and then."""
+
+    def poll(self):
+        outcome = super().poll()
+        if self.polls % 2:
+            raise RuntimeError("can't start new thread")
+        return outcome
+
+
+def test_a_mistake_while_polling_is_a_failed_poll(rig):
+    work = rig(desk=FakeNotifier())
+    assert not work.once(main=BrokenPoller(seen("2000"))).ok
+    assert "RuntimeError" in work.store.memory("main").account.last_error
+
+
+def test_rare_polls_are_warned_about(rig, caplog):
+    work = rig(make_ruleset(LADDER, blind_after=60), desk=FakeNotifier())
+    for _ in range(2):
+        work.cycle.judge("main", seen("2000"))
+        work.clock.now += 61 * S
+    work.cycle.judge("main", seen("2000"))
+    assert caplog.text.count("does not count towards `for`") == 2
+
+
 # ── the daemon ──────────────────────────────────────────────────────────────
 
 
@@ -183,6 +208,24 @@ def test_the_daemon_polls_on_and_tells_and_stops(rig):
     thread.join(5)
     assert not thread.is_alive()
     assert (systemd.said[0], systemd.said[-1]) == ("READY=1", "STOPPING=1")
+
+
+def test_a_mistake_while_polling_does_not_end_the_thread(rig):
+    poller = BrokenPoller(seen("2000"))
+    daemon, thread = run_daemon(rig(desk=FakeNotifier()), main=poller)
+    wait_until(lambda: poller.polls > 4)
+    daemon.stop()
+    thread.join(5)
+
+
+def test_a_mistake_about_the_program_does_not_end_the_daemon(rig, monkeypatch):
+    monkeypatch.setattr("alerting.runner._MAIN_LOOP_SECONDS", 0.01)
+    work, systemd = rig(desk=FakeNotifier()), FakeSystemd()
+    monkeypatch.setattr(work.cycle, "judge_program", lambda: 1 / 0)
+    daemon, thread = run_daemon(work, systemd, main=FakePoller(seen("2000")))
+    wait_until(lambda: systemd.said.count("WATCHDOG=1") > 2)
+    daemon.stop()
+    thread.join(5)
 
 
 def test_a_stop_does_not_wait_for_a_hanging_poll_and_counts_it_as_no_failure(rig):

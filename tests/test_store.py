@@ -198,6 +198,41 @@ def test_a_held_receiver_gets_nothing_until_then(store):
     assert store.claim("desk", now=T0 + 17 * S) is not None
 
 
+def test_a_clock_set_back_holds_no_message(store):
+    see(store, "900", T0)
+    row = store.claim("desk", now=T0)
+    day = timedelta(days=1)
+    store.mark_retry(row, reason="down", next_at=T0 + day, maybe_sent=False)
+    store.hold_receiver("desk", until=T0 + day)
+    assert store.next_due("desk", now=T0) < T0
+    assert store.claim("desk", now=T0).id == row.id
+
+
+def test_a_critical_message_from_the_future_counts_as_overdue(store):
+    see(store, "200", T0 + timedelta(days=1))
+    assert "desk" in store.failing_receivers(now=T0, overdue=5 * M)
+
+
+def test_a_test_message_that_got_through_ends_every_pause(store):
+    see(store, "900", T0)
+    row = store.claim("desk", now=T0)
+    store.mark_retry(row, reason="429", next_at=T0 + 50 * M, maybe_sent=False)
+    store.hold_receiver("desk", until=T0 + 50 * M)
+    store.note_accepted("desk", now=T0 + M)
+    assert store.claim("desk", now=T0 + M).id == row.id
+
+
+def test_a_dead_message_is_kept_while_its_receiver_fails_because_of_it(store):
+    see(store, "900", T0)
+    store.mark_dead(store.claim("desk", now=T0), reason="bad token", now=T0)
+    later = T0 + timedelta(days=40)
+    store.prune(now=later, keep_history=timedelta(days=30))
+    assert "desk" in store.failing_receivers(now=later, overdue=5 * M)
+    store.note_accepted("desk", now=later)
+    store.prune(now=later, keep_history=timedelta(days=30))
+    assert store.receiver_statuses() == {}
+
+
 def test_expired_messages_are_dead_with_their_last_reason(store):
     see(store, "900", T0)
     row = store.claim("desk", now=T0)

@@ -401,3 +401,22 @@ def test_a_removed_account_resolves_its_alerts():
     simulation.see(None, T0 + STEP)
     assert [n.reason.value for n in simulation.notifications] == ["firing", "resolved"]
     assert simulation.memory.alerts == {}
+
+
+def test_a_rule_that_changes_its_scope_ends_its_alerts():
+    simulation = Simulation(make_ruleset(symbol_rule()))
+    simulation.see(rows("150"), T0)
+    simulation.ruleset = make_ruleset(make_rule("load", "total_blocked_balance"))
+    simulation.see(rows("150"), T0 + STEP)
+    assert simulation.transitions[-1].reason is ChangeReason.RULE_REMOVED
+    assert simulation.memory.alerts == {}
+
+
+@pytest.mark.parametrize("token", ["90", "_"])
+def test_a_single_rungs_new_severity_keeps_the_state(token):
+    simulation = fired(make_rule("floor"))
+    stricter = make_rung(CRITICAL, "100", for_=300)
+    simulation.ruleset = make_ruleset(make_rule("floor", "total_available_balance", stricter))
+    simulation.see(outcome(token, T0 + STEP), T0 + STEP)
+    assert simulation.states()[0].severity is CRITICAL
+    assert [n.reason.value for n in simulation.notifications] == ["firing", "escalated"]
