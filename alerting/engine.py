@@ -183,9 +183,7 @@ class _Evaluation:
             known = self._known(rule, sample)
             stretch = self._unbroken(known.judged_at if known else None)
             undefined = [] if self._judge_sample(rule, sample, Trust.GOOD, stretch) else [sample]
-            known = self.alerts.get(fingerprint(RULE_UNDEFINED, self._undefined_labels(rule)))
-            stretch = self._unbroken(known.judged_at if known else None)
-            self._judge_undefined(rule, undefined, stretch, Trust.GOOD)
+            self._judge_undefined(rule, undefined, None, Trust.GOOD)
         self._judge_blind()
 
     def judge_program(self, facts: ProgramFacts) -> None:
@@ -332,24 +330,20 @@ class _Evaluation:
 
     # ── built-in alerts ─────────────────────────────────────────────────────
 
-    def _undefined_labels(self, rule: Rule) -> dict[str, str]:
-        return {"account": self.account.name, "undefined_rule": rule.name}
-
     def _judge_undefined(
-        self, rule: Rule, undefined: list[Sample], stretch: timedelta, trust: Trust
+        self, rule: Rule, undefined: list[Sample], stretch: timedelta | None, trust: Trust
     ) -> None:
         detail = None
         if undefined:
-            labels = undefined[0].labels
-            which = labels.get("symbol") or labels.get("base_asset") or self.account.name
+            row = undefined[0].labels
+            which = row.get("symbol") or row.get("base_asset") or self.account.name
             more = f" and {len(undefined) - 1} more" if len(undefined) > 1 else ""
             detail = (
                 f"rule {rule.name} cannot be judged for {which}{more}: "
                 f"“{rule.value.text}” has no value"
             )
-        self._judge_builtin(
-            RULE_UNDEFINED, self._undefined_labels(rule), detail, stretch=stretch, trust=trust
-        )
+        labels = {"account": self.account.name, "undefined_rule": rule.name}
+        self._judge_builtin(RULE_UNDEFINED, labels, detail, stretch=stretch, trust=trust)
 
     def _judge_suspect_data(self, flaws: list[metrics.Flaw]) -> None:
         detail = "; ".join(flaw.text for flaw in flaws) or None
