@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from alerting.cli import main
+from alerting.cli.main import main
 
 sys.exit(main())

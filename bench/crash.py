@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.crash import ROOT, Figures, crash_all
+from tests.support.crash import ROOT, Figures, crash_all
 
 
 def main() -> int:

@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from alerting import engine
-from alerting.answers import parse_wallet
-from alerting.loopback import wallet_body
-from alerting.model import Severity
-from alerting.rules import BUILTIN_NAMES, BuiltinRule, Route, Ruleset
-from alerting.store import Seen, Store
+from alerting.engine import evaluation
+from alerting.engine.model import Severity
+from alerting.engine.rules import BUILTIN_NAMES, BuiltinRule, Route, Ruleset
+from alerting.exchanges.coinswitch.answers import parse_wallet
+from alerting.sandbox.exchange import wallet_body
+from alerting.store.state import Seen, Store
 
 INTERVAL = timedelta(seconds=15)
 POLLS = timedelta(days=1) // INTERVAL
@@ -54,7 +54,7 @@ def main():
             at = START + number * INTERVAL
             sizes += len(body)
             snapshot = parse_wallet(body.encode(), account="main", observed_at=at)
-            judge = functools.partial(engine.step, rules, outcome=snapshot, now=at)
+            judge = functools.partial(evaluation.evaluate, rules, outcome=snapshot, now=at)
             store.evaluate("main", judge, seen=Seen(body=body, error=None))
         seconds = time.perf_counter() - began
         store.close()

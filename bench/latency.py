@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.crash import ROOT
-from tests.latency import measure
+from tests.support.crash import ROOT
+from tests.support.latency import measure
 
 
 def main() -> int:

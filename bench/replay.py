@@ -24,9 +24,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from alerting.config import Secrets, load_config
-from alerting.recording import write_record
-from alerting.replay import Options, replay
+from alerting.config.load import Secrets, load_config
+from alerting.replay.recording import write_record
+from alerting.replay.replay import Options, replay
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 INTERVAL = 15

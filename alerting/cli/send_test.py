@@ -1,0 +1,102 @@
+"""`send-test`: one real message per receiver, with the verdict and the reason."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from alerting.config.settings import Config
+from alerting.errors import AlertingError
+from alerting.messages.rendering import Renderer
+from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
+from alerting.notify.settings import ReceiverSettings
+from alerting.store.state import Store
+from alerting.units import rfc3339
+
+# The notifiers bound a send themselves; this is for one that does not keep to it.
+_PATIENCE = 60.0
+
+
+def send_tests(config: Config, names: Iterable[str], *, now: datetime, state: Path) -> bool:
+    """Send to all at once, print a line each; True if every receiver accepted."""
+    attempts: dict[str, Attempt] = {}
+
+    def send(receiver: ReceiverSettings) -> None:
+        attempts[receiver.name] = _send(receiver, Renderer(overrides=config.templates), now)
+
+    threads = [
+        threading.Thread(target=send, args=(config.receivers[name],), daemon=True) for name in names
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_PATIENCE)
+    slow = Attempt(outcome=SendOutcome.UNKNOWN, reason=f"no answer within {_PATIENCE:.0f} s")
+    width = max(len(name) for name in names)
+    for name in names:
+        attempt = attempts.get(name, slow)
+        print(f"{name:{width}}  {attempt.outcome.value:9}  {attempt.reason}")
+    _note_accepted(config, attempts, now=now, state=state)
+    return all(attempts.get(name, slow).outcome is SendOutcome.ACCEPTED for name in names)
+
+
+def _send(receiver: ReceiverSettings, renderer: Renderer, now: datetime) -> Attempt:
+    try:
+        notifier = build_notifier(receiver)
+    except AlertingError as error:
+        return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error))
+    message = renderer.render(
+        _payload(receiver.name, now), notifier.format, maybe_repeat=False, now=now
+    )
+    return notifier.send(message)
+
+
+def _note_accepted(
+    config: Config, attempts: dict[str, Attempt], *, now: datetime, state: Path
+) -> None:
+    """A receiver that works again ends its `delivery-failing`."""
+    accepted = [name for name, a in attempts.items() if a.outcome is SendOutcome.ACCEPTED]
+    if not accepted or not state.exists():
+        return
+    store = Store(state, deliver_within=config.deliver_within)
+    for name in accepted:
+        store.note_accepted(name, now=now)
+    store.close()
+
+
+def _payload(receiver: str, now: datetime) -> dict[str, object]:
+    at = rfc3339(now)
+    return {
+        "receiver": receiver,
+        "account": None,
+        "reason": "firing",
+        "severity": "info",
+        "observed_at": at,
+        "alerts": [
+            {
+                "id": "test000",
+                "fingerprint": "0" * 64,
+                "episode": int(now.timestamp() * 1000),
+                "rule": "send-test",
+                "labels": {"receiver": receiver},
+                "state": "firing",
+                "reason": "firing",
+                "severity": "info",
+                "previous_severity": None,
+                "value": None,
+                "threshold": None,
+                "clear": None,
+                "direction": "above",
+                "distance": None,
+                "active_at": at,
+                "fired_at": at,
+                "resolved_at": None,
+                "why": None,
+                "detail": "This is a test message: nothing is wrong. Alerts will look like this.",
+                "annotations": {},
+                "values": {},
+            }
+        ],
+    }

@@ -1,0 +1,1 @@
+"""Reads what people write: YAML -> Config, or every problem with its line and column."""

@@ -1,0 +1,258 @@
+"""Everything that is wrong with a rules file, collected, each with its place.
+
+`Report` collects; `read_sections` turns the plain data into the models of rulesfile.py and, where
+they refuse some of it, into as much of them as can be read, so that one load tells it all.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Iterator
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from alerting.config.schema import TAG, RulesFile, Section, nearest, show
+from alerting.config.yaml_reader import Document, Path, Spot, dotted
+from alerting.errors import Problem
+from alerting.redaction import REDACTOR
+
+_S = TypeVar("_S", bound=Section)
+
+
+def is_secret(path: Path) -> bool:
+    """Whether a value there is never quoted: secrets, and what may be one under a wrong key."""
+    return path[:1] in _SECRET and path[-1] not in _HARMLESS
+
+
+_SECRET = {("accounts",), ("receivers",), ("heartbeat",)}
+_HARMLESS = ("rate_limit", "send_resolved", "every")
+
+
+class Report:
+    """The problems of one file; what is unreadable anyway is not complained of twice."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.problems = list(document.problems)
+        self._unreadable = set(document.unreadable)
+
+    def has(self, path: Path) -> bool:
+        """Whether the file sets this key."""
+        parent = self.raw(path[:-1])
+        return isinstance(parent, dict) and path[-1] in parent
+
+    def raw(self, path: Path) -> Any:
+        """The plain data at `path`; None where there is none."""
+        value = self.document.data
+        for part in path:
+            if isinstance(value, dict):
+                value = value.get(part)
+            elif isinstance(value, list) and isinstance(part, int):
+                value = value[part]
+            else:
+                return None
+        return value
+
+    def key(self, path: Path, message: str) -> None:
+        """A problem that stands at a key."""
+        self._add(self.document.key(path), path, message)
+
+    def value(self, path: Path, message: str) -> None:
+        """A problem that stands at a value, or at the mapping where the key is missing."""
+        self._add(self.document.value(path), path, message)
+
+    def character(self, path: Path, offset: int, message: str) -> None:
+        """A problem that stands at one character of a text."""
+        self._add(self.document.character(path, offset), path, message)
+
+    def unreadable(self, path: Path) -> None:
+        """Report nothing more about this value."""
+        self._unreadable.add(path)
+
+    def _add(self, spot: Spot, path: Path, message: str) -> None:
+        if any(path[:length] in self._unreadable for length in range(len(path) + 1)):
+            return
+        problem = Problem(
+            file=self.document.file,
+            line=spot.line,
+            column=spot.column,
+            path=dotted(path),
+            message=message,
+        )
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def redacted(self) -> list[Problem]:
+        """All problems, without any secret that was learnt after they were found."""
+        return [
+            Problem(
+                file=p.file,
+                line=p.line,
+                column=p.column,
+                path=REDACTOR.redact(p.path),
+                message=REDACTOR.redact(p.message),
+            )
+            for p in self.problems
+        ]
+
+
+def read_sections(report: Report) -> RulesFile:
+    """The rules file as models; after a problem, what is readable of it."""
+    return read_as(RulesFile, report)
+
+
+def read_as(section: type[_S], report: Report) -> _S:
+    """The file as models; after a problem, what is readable of it, with None for the rest."""
+    data = report.document.data
+    for path in _empty(data, ()):
+        report.value(path, "has no value; write one or remove the key")
+        report.unreadable(path)
+    try:
+        return section.model_validate(data)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+    unknown = [_path(detail) for detail in details if detail["type"] == "extra_forbidden"]
+    for detail in sorted(details, key=lambda detail: detail["loc"][-1] != "[key]"):
+        _report(report, detail, unknown, section)
+    return _salvage(section, data)
+
+
+def misspelt(report: Report, section: type[Section], path: Path, key: str) -> bool:
+    """Whether the mapping at `path` has an unknown key that looks like `key`."""
+    raw = report.raw(path)
+    known = keys_of(section)
+    strangers = [name for name in raw if name not in known] if isinstance(raw, dict) else []
+    return bool(difflib.get_close_matches(key, strangers, n=1))
+
+
+def keys_of(section: type[Section]) -> list[str]:
+    """The keys that a mapping of this kind may have."""
+    return [info.alias or name for name, info in section.model_fields.items()]
+
+
+def _empty(data: Any, path: Path) -> Iterator[Path]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            yield from _empty(value, (*path, key))
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _empty(value, (*path, index))
+    elif data is None:
+        yield path
+
+
+# ── pydantic's errors in plain words ────────────────────────────────────────
+
+
+def _path(detail: ErrorDetails) -> Path:
+    parts = detail["loc"]
+    return tuple(
+        p for p in parts if not (isinstance(p, str) and (p.startswith(TAG) or p == "[key]"))
+    )
+
+
+def _report(report: Report, detail: ErrorDetails, unknown: list[Path], top: type[Section]) -> None:
+    path = _path(detail)
+    if detail["type"] == "extra_forbidden":
+        section = _section_at(top, path[:-1])
+        report.key(path, f"unknown key{nearest(str(path[-1]), keys_of(section))}")
+    elif detail["type"] == "missing":
+        strangers = [str(other[-1]) for other in unknown if other[:-1] == path[:-1]]
+        if not difflib.get_close_matches(str(path[-1]), strangers, n=1):
+            report.value(path, "is missing")
+    elif detail["loc"][-1] == "[key]":
+        report.key(path, _words(report, path, detail))
+    else:
+        report.value(path, _words(report, path, detail))
+    report.unreadable(path)
+
+
+def _words(report: Report, path: Path, detail: ErrorDetails) -> str:
+    value = report.raw(path)
+    match detail["type"]:
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case "model_type" | "dict_type":
+            return f"must be a mapping (`key: value` lines), not {kind_of(value)}"
+        case "list_type":
+            return f"must be a list (`- ...` lines), not {kind_of(value)}"
+        case "bool_type":
+            return f"{show(value)} is not true or false"
+        case "too_short":
+            return "is empty; at least one is needed"
+    return detail["msg"]
+
+
+def kind_of(value: object) -> str:
+    """What sort of value it is."""
+    # the value itself may be a secret that stands in the wrong place
+    return "a text" if isinstance(value, str) else show(value)
+
+
+def _section_at(top: type[Section], path: Path) -> type[Section]:
+    kind: Any = top
+    for part in path:
+        if isinstance(kind, type) and issubclass(kind, Section):
+            names = {info.alias or name: name for name, info in kind.model_fields.items()}
+            kind = _kinds(kind)[names[str(part)]]
+        else:
+            kind = get_args(kind)[-1]
+    return _section_in(kind) or top
+
+
+def _section_in(kind: Any) -> type[Section] | None:
+    """The section that a value of this kind is, may be, or is a list or mapping of."""
+    for part in (kind, *get_args(kind)):
+        if isinstance(part, type) and issubclass(part, Section):
+            return part
+    return None
+
+
+# ── as much as can be read ──────────────────────────────────────────────────
+
+
+def _salvage(section: type[_S], raw: Any) -> _S:
+    """The section with its readable fields and defaults; None for what cannot be read."""
+    raw = raw if isinstance(raw, dict) else {}
+    values: dict[str, Any] = {}
+    for name, info in section.model_fields.items():
+        key = info.alias or name
+        if key in raw or info.is_required():
+            values[name] = _salvage_value(section, name, raw.get(key))
+        else:
+            values[name] = info.get_default(call_default_factory=True)
+    return section.model_construct(**values)
+
+
+def _salvage_value(section: type[Section], name: str, raw: Any) -> Any:
+    try:
+        return _adapters(section)[name].validate_python(raw)
+    except ValidationError:
+        return _salvage_parts(_kinds(section)[name], raw)
+
+
+def _salvage_parts(kind: Any, raw: Any) -> Any:
+    """The sections in a value that is wrong somewhere; None for a value without sections."""
+    section = _section_in(kind)
+    if section is None:
+        return None
+    if get_origin(kind) is list:
+        return [_salvage(section, item) for item in raw] if isinstance(raw, list) else []
+    if get_origin(kind) is dict:
+        entries = raw.items() if isinstance(raw, dict) else ()
+        return {name: _salvage(section, entry) for name, entry in entries}
+    return _salvage(section, raw)
+
+
+@functools.cache
+def _adapters(section: type[Section]) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(section, include_extras=True)
+    return {name: TypeAdapter(hints[name]) for name in section.model_fields}
+
+
+@functools.cache
+def _kinds(section: type[Section]) -> dict[str, Any]:
+    return get_type_hints(section)

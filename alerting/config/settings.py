@@ -1,0 +1,53 @@
+"""A whole rules file, valid: what load.py gives and every command starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from alerting.engine.rules import Ruleset
+from alerting.exchanges.account import AccountSettings
+from alerting.notify.settings import ReceiverSettings
+from alerting.redaction import Secret
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PollSettings:
+    """How often and how patiently accounts are read."""
+
+    interval: timedelta = timedelta(seconds=15)
+    #: the total deadline of one poll
+    timeout: timedelta = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeartbeatSettings:
+    """Who is told that everything works, so that they notice when it does not."""
+
+    #: https, or http on a loopback host
+    url: Secret
+    #: at most one ping in this time
+    every: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """A whole rules file, valid."""
+
+    path: Path
+    poll: PollSettings
+    accounts: Mapping[str, AccountSettings]
+    receivers: Mapping[str, ReceiverSettings]
+    ruleset: Ruleset
+    #: a folder of the user's own templates
+    templates: Path | None
+    #: `state:` of the file, resolved against its folder; None: not set
+    state: Path | None
+    #: after this a message that could not be delivered is dead
+    deliver_within: timedelta = timedelta(hours=24)
+    #: None: nobody is pinged
+    heartbeat: HeartbeatSettings | None = None
+    #: polls are recorded and kept so long; zero: nothing is recorded
+    history_keep: timedelta = timedelta(days=30)

@@ -1,0 +1,375 @@
+"""The nouns: what was seen, what is alerting, what is to be told."""
+
+from __future__ import annotations
+
+import base64
+import enum
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from alerting.units import ZERO
+
+
+@functools.total_ordering
+class Severity(enum.Enum):
+    """How bad; ordered from info to critical."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+    @property
+    def rank(self) -> int:
+        """0 for info up to 2 for critical."""
+        return list(Severity).index(self)
+
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, Severity):
+            return NotImplemented
+        return self.rank < other.rank
+
+
+class State(enum.Enum):
+    """Where a level, or an alert as a whole, stands."""
+
+    INACTIVE = "inactive"
+    PENDING = "pending"
+    FIRING = "firing"
+    #: only ever the end of a transition; what is stored afterwards is INACTIVE
+    RESOLVED = "resolved"
+
+
+class Direction(enum.Enum):
+    """On which side of the threshold a value is in breach."""
+
+    ABOVE = "above"
+    BELOW = "below"
+
+
+class Reason(enum.Enum):
+    """Why a receiver is told."""
+
+    FIRING = "firing"
+    ESCALATED = "escalated"
+    REPEAT = "repeat"
+    RESOLVED = "resolved"
+
+
+class ChangeReason(enum.Enum):
+    """Why a level changed its state."""
+
+    BREACH = "breach"
+    HELD = "breach held"
+    CLEAR = "clear"
+    GONE = "gone"
+    RULE_REMOVED = "rule removed"
+
+
+class FailureKind(enum.Enum):
+    """Why a poll gave no snapshot."""
+
+    CREDENTIALS = "credentials"
+    CLOCK = "clock"
+    RATE_LIMIT = "rate limit"
+    EXCHANGE_DOWN = "exchange down"
+    NETWORK = "network"
+    NOT_JSON = "not JSON"
+    WRONG_SHAPE = "wrong shape"
+    #: a recorded failure whose kind was not kept
+    UNKNOWN = "unknown"
+
+
+# ── what was seen ───────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WalletRow:
+    """The balances of one settlement asset."""
+
+    base_asset: str
+    #: API field name -> amount in base_asset; a field that the answer lacks is not in it
+    fields: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SymbolRow:
+    """The margin that one symbol holds."""
+
+    symbol: str
+    base_asset: str
+    exchange: str
+    #: API field name -> amount in base_asset; a field that the answer lacks is not in it
+    fields: Mapping[str, Decimal]
+
+
+#: The pseudo-account of alerts about the program itself.
+PROGRAM = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """One reading of an account's futures wallet."""
+
+    account: str
+    observed_at: datetime
+    wallets: tuple[WalletRow, ...]
+    symbols: tuple[SymbolRow, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PollFailure:
+    """A poll that gave no snapshot, and why; `text` carries no secret."""
+
+    account: str
+    kind: FailureKind
+    text: str
+    #: the service asked to be left alone for so long (Retry-After)
+    retry_after: timedelta | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}: {self.text}"
+
+
+#: What one poll gave.
+PollOutcome = Snapshot | PollFailure
+
+
+# ── what is alerting ────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Level:
+    """One step of an alert's severity ladder; lifecycle.py alone changes it."""
+
+    severity: Severity
+    state: State = State.INACTIVE
+    #: first breach of this episode
+    active_at: datetime | None = None
+    #: seen time in breach since active_at, while pending
+    breached_for: timedelta = ZERO
+    fired_at: datetime | None = None
+    #: seen time on the safe side of `clear` while firing; None: not there at the last sample
+    clear_for: timedelta | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Alert:
+    """One rule × one set of labels, with the memory that its next evaluation needs."""
+
+    rule: str
+    #: account; base_asset; symbol and exchange: as far as the rule's scope goes
+    labels: Mapping[str, str]
+    levels: tuple[Level, ...] = ()
+    #: labels of the rule itself, for routing and templates; no part of the identity
+    extra_labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    #: last value seen; None where the last evaluation had none
+    value: Decimal | None = None
+    #: all API fields of its row, at the last evaluation
+    values: Mapping[str, Decimal] = field(default_factory=dict)
+    #: severity -> (threshold, clear), as the rule had it at the last evaluation
+    thresholds: Mapping[Severity, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    direction: Direction = Direction.ABOVE
+    #: the rule's `value`, as it stands in the file
+    expression: str = ""
+    #: what exactly is wrong, for built-in alerts
+    detail: str = ""
+    #: when it was last judged with a value
+    judged_at: datetime | None = None
+    #: good snapshots since its row was last seen
+    missed: int = 0
+    #: names the present (or last) episode: its first firing in milliseconds since 1970
+    episode: int = 0
+    #: first breach, first firing and end of the present (or last) episode
+    active_at: datetime | None = None
+    fired_at: datetime | None = None
+    resolved_at: datetime | None = None
+    resolved_why: ChangeReason | None = None
+    #: worst severity that fired in the present (or last) episode
+    worst: Severity | None = None
+    #: when it lately began or ceased to fire, as far back as flapping is looked for
+    flips: tuple[datetime, ...] = ()
+    flapping: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """Stable identity: a hash of the rule's name and the labels."""
+        return fingerprint(self.rule, self.labels)
+
+    @property
+    def id(self) -> str:
+        """The short id that people type."""
+        return short_id(self.fingerprint)
+
+    @property
+    def state(self) -> State:
+        """Firing if any level fires, else pending if any is, else inactive."""
+        states = {level.state for level in self.levels}
+        for state in (State.FIRING, State.PENDING):
+            if state in states:
+                return state
+        return State.INACTIVE
+
+    @property
+    def severity(self) -> Severity | None:
+        """The highest firing level's severity, else the highest pending one's."""
+        of_state = [level.severity for level in self.levels if level.state is self.state]
+        return max(of_state) if self.state is not State.INACTIVE else None
+
+    @property
+    def shown_labels(self) -> dict[str, str]:
+        """The alert's own labels and those that its rule adds."""
+        return {**self.extra_labels, **self.labels}
+
+    @property
+    def account(self) -> str | None:
+        """The account it is about; None for alerts about the program itself."""
+        return self.labels.get("account")
+
+
+def fingerprint(rule: str, labels: Mapping[str, str]) -> str:
+    """Hex SHA-256 over the rule's name and the sorted labels; the same in every process."""
+    parts = [rule, *(part for pair in sorted(labels.items()) for part in pair)]
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(4, "big") + raw)
+    return digest.hexdigest()
+
+
+def short_id(full: str) -> str:
+    """Seven characters of a fingerprint, lower-case base 32: easy to read out and to type."""
+    return base64.b32encode(bytes.fromhex(full[:10])).decode("ascii").lower()[:7]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Transition:
+    """One level changed its state."""
+
+    at: datetime
+    rule: str
+    labels: Mapping[str, str]
+    severity: Severity
+    source: State
+    target: State
+    value: Decimal | None
+    reason: ChangeReason
+    #: of the alert
+    fingerprint: str
+
+
+# ── what is to be told ──────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notified:
+    """What one receiver was last told of one alert."""
+
+    fingerprint: str
+    receiver: str
+    episode: int
+    #: the highest severity told in this episode
+    severity: Severity
+    #: when it was last told
+    at: datetime
+    #: a message of this episode was accepted
+    delivered: bool = False
+    #: a message about this alert still waits in the outbox
+    waiting: bool = False
+    #: reminders since the last news
+    repeats: int = 0
+    #: it was told that the alert flaps, and is left in peace until it settles
+    flapping: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One alert within a notification, as it stood then."""
+
+    alert: Alert
+    reason: Reason
+    #: the state to show: firing or resolved
+    state: State
+    severity: Severity
+    #: what the receiver was told before, where that differs
+    previous_severity: Severity | None = None
+    #: it goes up and down, and nothing more is said until it settles
+    flapping: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notification:
+    """Everything that one receiver is told of one account in one evaluation, worst first."""
+
+    receiver: str
+    #: None: the program itself
+    account: str | None
+    reason: Reason
+    severity: Severity
+    observed_at: datetime
+    items: tuple[Item, ...]
+
+
+# ── what people asked for ────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Silence:
+    """Somebody wants to hear nothing of some alerts for a while."""
+
+    id: int
+    #: label (or rule, severity, id) -> glob; all must match
+    matchers: Mapping[str, str]
+    starts_at: datetime
+    ends_at: datetime
+    author: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ack:
+    """Somebody has seen an alert: no reminders until it escalates or resolves."""
+
+    fingerprint: str
+    episode: int
+    severity: Severity
+    at: datetime
+    author: str
+
+
+# ── what is remembered ──────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountState:
+    """What the engine remembers of one account between evaluations."""
+
+    name: str
+    #: the first evaluation ever; blindness counts from here until a first snapshot
+    first_polled_at: datetime | None = None
+    #: the last snapshot, good or suspect
+    last_snapshot_at: datetime | None = None
+    #: in a row
+    poll_failures: int = 0
+    last_error: str | None = None
+    #: settlement assets seen so far; one that vanishes makes a snapshot suspect
+    assets: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """All that the engine knows when an account's evaluation starts."""
+
+    account: AccountState
+    #: fingerprint -> alert, of this account
+    alerts: Mapping[str, Alert]
+    #: (fingerprint, receiver) -> what was told
+    notified: Mapping[tuple[str, str], Notified]
+    #: those that have not ended yet
+    silences: tuple[Silence, ...] = ()
+    #: fingerprint -> acknowledgement
+    acks: Mapping[str, Ack] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""Sees: one poll becomes a snapshot or a failure."""

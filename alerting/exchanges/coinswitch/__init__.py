@@ -1,0 +1,1 @@
+"""CoinSwitch PRO: a client that can only read, and the way from its answers to snapshots."""

@@ -1,0 +1,1 @@
+"""Words a notification for each service, within its limits."""

@@ -1,0 +1,228 @@
+"""`explain`: why a rule is or is not firing, and why a message did or did not go out."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from alerting.engine import routing
+from alerting.engine import samples as metrics
+from alerting.engine.model import Alert, Level, Memory, Notified, State, fingerprint
+from alerting.engine.rules import Rule, Ruleset, Scope, Threshold, Zone, classify
+from alerting.engine.samples import Sample
+from alerting.errors import UsageError
+from alerting.exchanges.coinswitch import answers
+from alerting.store.state import PastMessage, Store
+from alerting.units import EXACT, format_duration, plain, rfc3339
+
+_CHANGES = 6
+_MESSAGES = 8
+_ZONES = {
+    Zone.BREACH: "in breach",
+    Zone.BAND: "between threshold and clear",
+    Zone.CLEAR: "clear",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What is asked."""
+
+    rule: str
+    symbol: str | None
+    at: datetime
+    #: True: about now, so that the memory can be asked too
+    present: bool
+
+
+def explain(ruleset: Ruleset, store: Store, question: Question) -> Iterator[str]:
+    """The lines of the answer, for each account and row that the rule applies to."""
+    known = {rule.name: rule for rule in ruleset.rules}
+    rule = known.get(question.rule)
+    if rule is None:
+        raise UsageError(f"no rule {question.rule!r}; there are: {', '.join(known)}")
+    if question.symbol is not None and rule.scope is not Scope.SYMBOL:
+        raise UsageError(f"--symbol: rule {rule.name} is per {rule.scope.value}")
+    told_any = False
+    for account in ruleset.accounts:
+        if not rule.accounts.matches(account):
+            continue
+        memory = store.memory(account)
+        for sample, seen_at in _samples(store, rule, memory, question):
+            told_any = True
+            yield from _Answer(ruleset, rule, store, question).lines(memory, sample, seen_at)
+            yield ""
+    if not told_any:
+        yield (
+            f"Nothing is recorded up to {_time(question.at)} that rule {rule.name} could be "
+            f"judged by{' for ' + question.symbol if question.symbol else ''}."
+        )
+
+
+def _samples(
+    store: Store, rule: Rule, memory: Memory, question: Question
+) -> Iterator[tuple[Sample, datetime]]:
+    if rule.scope is Scope.ACCOUNT:
+        yield metrics.account_sample(memory.account, question.at), question.at
+        return
+    poll = store.last_poll(memory.account.name, at=question.at)
+    if poll is None or poll.seen.body is None:
+        return
+    try:
+        snapshot = answers.parse_wallet(
+            poll.seen.body.encode("utf-8", "surrogatepass"),
+            account=poll.account,
+            observed_at=poll.at,
+        )
+    except answers.AnswerError:
+        return
+    with decimal.localcontext(EXACT):
+        samples = list(metrics.samples(snapshot, rule.scope))
+    for sample in samples:
+        symbol = sample.labels.get("symbol")
+        wanted = question.symbol is None or symbol == question.symbol
+        if wanted and rule.symbols.matches(symbol or "") and _asset_matches(rule, sample):
+            yield sample, poll.at
+
+
+def _asset_matches(rule: Rule, sample: Sample) -> bool:
+    return rule.base_assets.matches(sample.labels.get("base_asset", ""))
+
+
+class _Answer:
+    """The answer for one row."""
+
+    def __init__(self, ruleset: Ruleset, rule: Rule, store: Store, question: Question) -> None:
+        self.ruleset = ruleset
+        self.rule = rule
+        self.store = store
+        self.question = question
+
+    def lines(self, memory: Memory, sample: Sample, seen_at: datetime) -> Iterator[str]:
+        """Value, levels, what happened lately, and what was or was not sent."""
+        fp = fingerprint(self.rule.name, sample.labels)
+        alert = memory.alerts.get(fp) if self.question.present else None
+        alert = alert or Alert(rule=self.rule.name, labels=sample.labels)
+        alert = replace(alert, extra_labels=self.rule.labels)
+        value = self._value(sample)
+        yield f"{self.rule.name}  {'/'.join(sample.labels.values())}  (id {alert.id})"
+        yield f"  value      {self.rule.value.text} = {_shown(value)}   (seen {_time(seen_at)})"
+        yield from self._when(sample)
+        for threshold in self.rule.thresholds:
+            yield self._level(alert, threshold, value)
+        yield from self._changes(fp)
+        if self.question.present:
+            yield from self._routing(memory, alert)
+        yield from self._messages(fp)
+
+    def _value(self, sample: Sample) -> Decimal | None:
+        with decimal.localcontext(EXACT):
+            value = self.rule.value.evaluate(sample.values)
+        return value if isinstance(value, Decimal) else None
+
+    def _when(self, sample: Sample) -> Iterator[str]:
+        if self.rule.when is not None:
+            with decimal.localcontext(EXACT):
+                holds = self.rule.when.evaluate(sample.values)
+            word = {True: "true", False: "false: never a breach", None: "no value: held"}
+            holds = None if holds is None else bool(holds)
+            yield f"  when       {self.rule.when.text} is {word[holds]}"
+
+    def _level(self, alert: Alert, threshold: Threshold, value: Decimal | None) -> str:
+        sign = ">" if self.rule.direction.value == "above" else "<"
+        line = f"  {threshold.severity.value:10} {sign} {plain(threshold.line)}"
+        if threshold.clear != threshold.line:
+            line += f", clear at {plain(threshold.clear)}"
+        if value is None:
+            line += ": no value, so the state is held"
+        else:
+            with decimal.localcontext(EXACT):
+                line += f": {_ZONES[classify(threshold, self.rule.direction, value)]}"
+        if not self.question.present:
+            return line
+        level = next((each for each in alert.levels if each.severity is threshold.severity), None)
+        return line + "; " + _level_state(level, threshold)
+
+    def _changes(self, fp: str) -> Iterator[str]:
+        changes = self.store.transitions(fp, until=self.question.at, most=_CHANGES)
+        yield "  changes    " + ("none recorded" if not changes else "the last ones:")
+        for change in changes:
+            value = "" if change.value is None else f", value {plain(Decimal(change.value))}"
+            yield (
+                f"    {_time(change.at)}  {change.severity.value}: {change.source.value} → "
+                f"{change.target.value} ({change.reason}{value})"
+            )
+
+    def _routing(self, memory: Memory, alert: Alert) -> Iterator[str]:
+        now = self.question.at
+        if alert.severity is None:
+            # where it would go: the worst it could become
+            alert = replace(alert, worst=self.rule.thresholds[-1].severity)
+        route = routing.route_of(self.ruleset, alert)
+        number = self.ruleset.routes.index(route) + 1
+        severity = alert.severity or alert.worst
+        name = severity.value if severity else "?"
+        receivers = ", ".join(routing.receivers_of(self.ruleset, alert))
+        yield f"  route      as {name}: number {number}, to {receivers}"
+        silence = routing.silence_of(memory.silences, alert, now=now)
+        if silence is not None:
+            until = _time(silence.ends_at)
+            yield f"  silenced   until {until} (silence {silence.id}: {silence.reason})"
+        if severity is not None and routing.is_muted(route, severity, now=now):
+            yield "  muted      a window of the route covers now; told when it ends, if still true"
+        ack = memory.acks.get(alert.fingerprint)
+        if routing.is_acked(ack, alert) and ack is not None:
+            yield f"  acked      {_time(ack.at)} by {ack.author}: no reminders until it gets worse"
+        if alert.flapping:
+            yield "  flapping   it goes up and down; nothing more is said until it settles"
+        for (fp, receiver), entry in memory.notified.items():
+            if fp == alert.fingerprint:
+                yield self._told(receiver, entry, route.repeat.after(entry.repeats))
+
+    def _told(self, receiver: str, entry: Notified, repeat: timedelta) -> str:
+        if entry.waiting:
+            state = "a message waits to be sent, so no reminder is added"
+        else:
+            state = f"next reminder due {_time(entry.at + repeat)}"
+        word = "told" if entry.delivered else "not yet reached,"
+        return f"  {receiver:10} {word} {entry.severity.value} {_time(entry.at)}; {state}"
+
+    def _messages(self, fp: str) -> Iterator[str]:
+        messages = self.store.messages_about(fp, until=self.question.at, most=_MESSAGES)
+        yield "  messages   " + ("none recorded" if not messages else "the last ones:")
+        yield from (f"    {_message(message)}" for message in messages)
+
+
+def _level_state(level: Level | None, threshold: Threshold) -> str:
+    if level is None or level.state is State.INACTIVE:
+        return "inactive"
+    if level.state is State.PENDING:
+        left = format_duration(max(timedelta(0), threshold.for_ - level.breached_for))
+        return f"pending, {left} of for: {format_duration(threshold.for_)} left"
+    since = _time(level.fired_at) if level.fired_at else "?"
+    if level.clear_for is None:
+        return f"firing since {since}"
+    left = format_duration(max(timedelta(0), threshold.keep_firing_for - level.clear_for))
+    return f"firing since {since}, clear, {left} of keep_firing_for left"
+
+
+def _message(message: PastMessage) -> str:
+    tries = f"{message.attempts} attempt{'' if message.attempts == 1 else 's'}"
+    text = f"{_time(message.at)}  {message.reason} to {message.receiver}: {message.status}"
+    if message.finished_at is not None:
+        text += f" {_time(message.finished_at)}"
+    text += f" ({tries}"
+    if message.status != "sent" and message.last_reason:
+        text += f", {message.last_reason}"
+    return text + ")"
+
+
+def _shown(value: Decimal | None) -> str:
+    return "no value" if value is None else plain(value)
+
+
+def _time(instant: datetime) -> str:
+    return rfc3339(instant.replace(microsecond=0))

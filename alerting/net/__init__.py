@@ -1,0 +1,1 @@
+"""The wire: nothing outlasts its deadline, and every failure has words."""

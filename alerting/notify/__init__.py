@@ -1,0 +1,1 @@
+"""Delivers: each attempt at each receiver ends with a verdict."""

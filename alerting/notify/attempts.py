@@ -1,0 +1,239 @@
+"""What became of one attempt to send: judged by what the service itself said.
+
+accepted    the service said so in its own way
+transient   it was certainly not taken; sending again repeats nothing
+unknown     it may have arrived
+permanent   it was refused, and would be again
+"""
+
+from __future__ import annotations
+
+import email.utils
+import enum
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from alerting.messages.phrases import clean
+from alerting.messages.rendering import Format
+from alerting.net.http_attempt import HttpAttempt
+from alerting.redaction import REDACTOR
+
+MAX_REASON = 200
+# Nobody who is to be told of an alert means a longer pause than this.
+_LONGEST_PAUSE = timedelta(days=1)
+
+
+class SendOutcome(enum.Enum):
+    """How an attempt ended."""
+
+    ACCEPTED = "accepted"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One attempt's verdict; `reason` is one redacted line of at most 200 characters."""
+
+    outcome: SendOutcome
+    reason: str
+    #: the service asked to be left alone for so long
+    retry_after: timedelta | None = None
+    #: it was this text that was refused, not the sender or the address
+    payload_refused: bool = False
+
+
+def attempt(
+    outcome: SendOutcome,
+    reason: str,
+    *,
+    retry_after: timedelta | None = None,
+    payload_refused: bool = False,
+) -> Attempt:
+    """Build an Attempt with the reason cleaned, redacted and cut."""
+    text = REDACTOR.redact(" ".join(clean(REDACTOR.redact(reason)).split()))
+    return Attempt(
+        outcome=outcome,
+        reason=text[:MAX_REASON],
+        retry_after=retry_after,
+        payload_refused=payload_refused,
+    )
+
+
+def verdict(
+    exchanges: Sequence[HttpAttempt], service: Format, *, agreed: bool, error: str
+) -> Attempt:
+    """Judge by the last exchange; `agreed` is Apprise's own opinion, `error` what it raised."""
+    if not exchanges:
+        return _verdict_unseen(service, agreed=agreed, error=error)
+    last = exchanges[-1]
+    if last.status is None:
+        if not last.sent:
+            return attempt(SendOutcome.TRANSIENT, f"not reached: {last.failure}")
+        return attempt(SendOutcome.UNKNOWN, f"no answer, it may have arrived: {last.failure}")
+    status = _status(last, service)
+    if status == 429:
+        return _told_to_wait(last)
+    if status >= 500:
+        reason = f"the service failed with {status}, it may have arrived{_words(last)}"
+        return attempt(SendOutcome.UNKNOWN, reason, retry_after=retry_after(last))
+    if 200 <= status < 300:
+        return _verdict_success(last, service, agreed=agreed)
+    if status < 400:
+        return attempt(
+            SendOutcome.TRANSIENT, f"redirected ({status}){_elsewhere(last)}: not followed"
+        )
+    if status in {408, 425}:
+        return attempt(SendOutcome.TRANSIENT, f"{status}: the request was not taken")
+    return _refused(last, service, status)
+
+
+def _verdict_unseen(service: Format, *, agreed: bool, error: str) -> Attempt:
+    """Judge a service that Apprise reaches otherwise than by HTTP, or did not try to reach."""
+    if error:
+        return attempt(SendOutcome.PERMANENT, f"could not be sent: {error}")
+    if service in {Format.SLACK, Format.TELEGRAM, Format.DISCORD}:
+        return attempt(SendOutcome.PERMANENT, "Apprise did not try to send it")
+    if agreed:
+        return attempt(SendOutcome.ACCEPTED, "accepted, says Apprise")
+    return attempt(SendOutcome.UNKNOWN, "Apprise could not send it and does not say why")
+
+
+_SLACK_STATUS = {
+    "ratelimited": 429,
+    "rate_limited": 429,
+    "internal_error": 500,
+    "fatal_error": 500,
+    "service_unavailable": 503,
+    "request_timeout": 500,
+}
+
+
+def _status(exchange: HttpAttempt, service: Format) -> int:
+    """Give the status, or what the body says instead: bot services say 200 to everything."""
+    status, answer = exchange.status or 0, exchange.answer
+    if status != 200 or answer.get("ok") is not False:
+        return status
+    if service is Format.SLACK:
+        return _SLACK_STATUS.get(str(answer.get("error")), 403)
+    code = answer.get("error_code")
+    return code if isinstance(code, int) and 400 <= code < 600 else 403
+
+
+def _verdict_success(exchange: HttpAttempt, service: Format, *, agreed: bool) -> Attempt:
+    if not exchange.complete:
+        reason = f"{exchange.status}, but the answer was cut short: {exchange.failure}"
+        return attempt(SendOutcome.UNKNOWN, reason)
+    if service in {Format.SLACK, Format.TELEGRAM}:
+        plain_ok = service is Format.SLACK and exchange.body.strip() == b"ok"
+        if plain_ok or exchange.answer.get("ok") is True:
+            return attempt(SendOutcome.ACCEPTED, "accepted")
+        return _doubtful(exchange, "without the service's ok")
+    if _is_page(exchange):
+        return _doubtful(exchange, "with a web page")
+    if not agreed:
+        return _doubtful(exchange, f"but Apprise does not take it for a yes{_words(exchange)}")
+    return attempt(SendOutcome.ACCEPTED, f"accepted ({exchange.status})")
+
+
+def _doubtful(exchange: HttpAttempt, what: str) -> Attempt:
+    reason = f"{exchange.status} {what}: something in between answered?"
+    return attempt(SendOutcome.UNKNOWN, reason)
+
+
+def _is_page(exchange: HttpAttempt) -> bool:
+    start = exchange.body[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    kind = exchange.headers.get("content-type", "").lower()
+    return kind.startswith("text/html") or start.startswith((b"<!doctype html", b"<html"))
+
+
+def _told_to_wait(exchange: HttpAttempt) -> Attempt:
+    pause = retry_after(exchange)
+    asked = f", asks for {pause.total_seconds():g} s" if pause is not None else ""
+    return attempt(SendOutcome.TRANSIENT, f"429 too many requests{asked}", retry_after=pause)
+
+
+def retry_after(exchange: HttpAttempt, *, now: datetime | None = None) -> timedelta | None:
+    """How long the service asked to be left alone: in its JSON, else in Retry-After."""
+    answer = exchange.answer
+    parameters = answer.get("parameters")
+    told = parameters.get("retry_after") if isinstance(parameters, dict) else None
+    for seconds in (told, answer.get("retry_after"), exchange.headers.get("retry-after")):
+        pause = _pause(seconds, now or datetime.now(UTC))
+        if pause is not None:
+            return min(pause, _LONGEST_PAUSE)
+    return None
+
+
+def _pause(told: object, now: datetime) -> timedelta | None:
+    if isinstance(told, bool) or not isinstance(told, (int, float, str)):
+        return None
+    text = str(told).strip()
+    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return timedelta(seconds=float(text))
+    try:
+        until = email.utils.parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(until.replace(tzinfo=until.tzinfo or UTC) - now, timedelta(0))
+
+
+# Slack: these speak of the message; all else speaks of the token, the channel or the app.
+_SLACK_PAYLOAD = re.compile(
+    r"invalid_payload|invalid_blocks\w*|invalid_attachments|invalid_arguments|invalid_json|no_text"
+    r"|missing_text\w*|too_many_attachments|msg_too_long|msg_blocks_too_long|invalid_form_data"
+    r"|text_too_long|invalid_post_type|cannot_parse\w*"
+)
+# Telegram says 400 to both; these speak of the chat.
+_TELEGRAM_CHAT = re.compile(
+    r"chat not found|chat_id|peer_id|user not found|rights|supergroup|topic|thread|deactivated"
+    r"|kicked|blocked|not a member|bots? can't|upgraded|forbidden",
+    re.IGNORECASE,
+)
+
+
+def _refused(exchange: HttpAttempt, service: Format, status: int) -> Attempt:
+    hint = _migration(exchange) if service is Format.TELEGRAM else ""
+    reason = f"refused with {exchange.status}{_words(exchange)}{hint}"
+    about_text = not hint and _about_payload(exchange, service, status)
+    return attempt(SendOutcome.PERMANENT, reason, payload_refused=about_text)
+
+
+def _about_payload(exchange: HttpAttempt, service: Format, status: int) -> bool:
+    if service is Format.SLACK:
+        return bool(_SLACK_PAYLOAD.search(_words(exchange))) or status == 413
+    if service is Format.TELEGRAM:
+        return status in {400, 413} and not _TELEGRAM_CHAT.search(_words(exchange))
+    return status in {400, 413, 422}
+
+
+def _migration(exchange: HttpAttempt) -> str:
+    parameters = exchange.answer.get("parameters")
+    chat = parameters.get("migrate_to_chat_id") if isinstance(parameters, dict) else None
+    if isinstance(chat, bool) or not isinstance(chat, int):
+        return ""
+    return f"; the group has become a supergroup: put chat id {chat} into the receiver's URL"
+
+
+def _words(exchange: HttpAttempt) -> str:
+    """What the service says about it: ": invalid_auth"."""
+    answer = exchange.answer
+    for key in ("description", "error", "message", "detail"):
+        if isinstance(answer.get(key), str):
+            # masked first: of a token that is cut through, nobody would know the first half
+            return f": {REDACTOR.redact(answer[key])[:120]}"
+    if not answer and not _is_page(exchange) and 0 < len(exchange.body) <= 120:
+        return f": {exchange.body.decode('utf-8', 'replace')}"
+    return ""
+
+
+def _elsewhere(exchange: HttpAttempt) -> str:
+    try:
+        host = urlsplit(exchange.headers.get("location", "")).hostname
+    except ValueError:
+        host = None
+    return f" to {host[:60]}" if host else ""

@@ -1,0 +1,1 @@
+"""What would have been: recorded polls through the engine."""

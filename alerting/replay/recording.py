@@ -1,0 +1,288 @@
+"""Recorded polls as JSON Lines: what `history export` writes, and `replay` and `test` read.
+
+{"at": "2026-01-01T00:00:00Z", "account": "main", "body": {...the API's answer...}}
+{"at": "2026-01-01T00:00:15Z", "account": "main", "error": "network: connection refused"}
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO, NoReturn
+
+from alerting.engine.model import FailureKind, PollFailure, PollOutcome
+from alerting.errors import AlertingError
+from alerting.exchanges.coinswitch.answers import (
+    AnswerError,
+    JsonNumber,
+    clean,
+    loads,
+    snapshot_from_object,
+)
+from alerting.units import parse_instant, rfc3339
+
+#: The name of the file that stands for standard input.
+STDIN = "-"
+_KEYS = ("at", "account", "body", "error")
+# An answer has at most 4 MiB; a line without end must not fill the memory.
+_LONGEST_LINE = 8 * 1024 * 1024
+_LONGEST_NAME = 64
+# fromisoformat would take week dates and drop digits beyond the microsecond.
+_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?"
+    r"(?:Z|[-+][0-9]{2}:[0-9]{2})?"
+)
+_FIRST_YEAR, _LAST_YEAR = 1970, 9998
+_GZIP = b"\x1f\x8b"
+
+
+class RecordingError(AlertingError):
+    """A recording cannot be read; the text starts with FILE:LINE and says what is allowed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One poll as it was recorded."""
+
+    at: datetime
+    account: str
+    outcome: PollOutcome
+    #: 1-based
+    line: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OpenRecording:
+    """A recording that is being read."""
+
+    #: each with its newline
+    lines: Iterator[str]
+    #: how many bytes of the file were read by now
+    position: Callable[[], int]
+    #: in bytes; None: nobody knows
+    size: int | None
+
+
+# ── writing ─────────────────────────────────────────────────────────────────
+
+
+def write_record(
+    *, at: datetime, account: str, body: str | None = None, error: str | None = None
+) -> str:
+    """One line without its newline; `body` is the answer's JSON text and stays as it is."""
+    start = f'{{"at":"{rfc3339(at)}","account":{json.dumps(account)}'
+    if body is None:
+        return f'{start},"error":{json.dumps(error)}}}'
+    # within a JSON text a line break is never more than white space
+    flat = body.replace("\r", " ").replace("\n", " ")
+    return f'{start},"body":{flat}}}'
+
+
+# ── reading ─────────────────────────────────────────────────────────────────
+
+
+def read_records(lines: Iterable[str], *, file: str) -> Iterator[Record]:
+    """The records of a recording in their order; blank lines are skipped."""
+    before: datetime | None = None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where = f"{file}:{number}"
+        record = _record(line, where, number)
+        if before is not None and record.at < before:
+            _fail(
+                where,
+                f"at: {rfc3339(record.at)} is before {rfc3339(before)} of the line before; "
+                "records must stand in the order of time",
+            )
+        before = record.at
+        yield record
+
+
+@contextmanager
+def open_recording(file: str) -> Iterator[OpenRecording]:
+    """The lines of a file, plain or gzip; `-` is standard input."""
+    try:
+        raw = sys.stdin.buffer if file == STDIN else Path(file).open("rb")  # noqa: SIM115
+    except FileNotFoundError:
+        raise RecordingError(f"{file}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, error) from None
+    try:
+        size = None if file == STDIN else Path(file).stat().st_size
+        yield OpenRecording(lines=_lines(raw, file), position=_position(raw, size), size=size)
+    finally:
+        if file != STDIN:
+            raw.close()
+
+
+def _position(raw: BinaryIO, size: int | None) -> Callable[[], int]:
+    return raw.tell if size is not None and raw.seekable() else lambda: 0
+
+
+def _lines(raw: BinaryIO, file: str) -> Iterator[str]:
+    number = 0
+    try:
+        source = _unpacked(raw)
+        while line := source.readline(_LONGEST_LINE + 1):
+            number += 1
+            if len(line) > _LONGEST_LINE:
+                _fail(f"{file}:{number}", f"the line is longer than {_LONGEST_LINE} bytes")
+            yield line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        _fail(f"{file}:{number}", f"the line is not UTF-8 at byte {error.start}")
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        _fail(f"{file}:{number + 1}", "the gzip file is damaged or cut off")
+    except OSError as error:
+        raise _unreadable(f"{file}:{number + 1}", error) from None
+
+
+def _unpacked(raw: BinaryIO) -> io.BufferedIOBase | BinaryIO:
+    start = raw.peek(2)[:2] if isinstance(raw, io.BufferedReader) else b""
+    return gzip.GzipFile(fileobj=raw) if start == _GZIP else raw
+
+
+def _unreadable(where: str, error: OSError | ValueError) -> RecordingError:
+    reason = getattr(error, "strerror", None) or "this is no usable file"
+    return RecordingError(f"{where}: cannot be read: {reason}")
+
+
+# ── one line ────────────────────────────────────────────────────────────────
+
+
+def _record(line: str, where: str, number: int) -> Record:
+    document, flaw = _document(line, where)
+    for key in document:
+        if key not in _KEYS:
+            _fail(where, f'"{clean(key, 60)}" is no key here; allowed are {", ".join(_KEYS)}')
+    at = _instant(document, where)
+    account = _account(document, where)
+    if ("body" in document) is ("error" in document):
+        both = "both" if "body" in document else "neither"
+        _fail(where, f'a record has either "body" or "error"; this one has {both}')
+    outcome: PollOutcome
+    if flaw is not None:
+        outcome = PollFailure(account=account, kind=flaw.kind, text=str(flaw))
+    elif "body" in document:
+        outcome = _answer(document["body"], account, at)
+    else:
+        outcome = _failure(document["error"], account, where)
+    return Record(at=at, account=account, outcome=outcome, line=number)
+
+
+def _document(line: str, where: str) -> tuple[dict[str, object], AnswerError | None]:
+    """The line's object; and what is wrong with the body, where that can only be seen in JSON."""
+    flaw = None
+    try:
+        document = loads(line)
+    except AnswerError as error:
+        # the exchange's own answer may name a key twice: that was a failed poll, as it was live
+        document, flaw = _forgiving(line, where), error
+    if not isinstance(document, dict):
+        _fail(where, 'a record is an object such as {"at": ..., "account": ..., "body": ...}')
+    return document, flaw
+
+
+def _forgiving(line: str, where: str) -> object:
+    """JSON in which only the record's own keys must be unique."""
+    names: list[str] = []
+
+    def keep(found: list[tuple[str, object]]) -> dict[str, object]:
+        # the outermost object is the last one to be complete
+        names[:] = [name for name, _ in found]
+        return dict(found)
+
+    document = _lenient(line, where, keep)
+    for name in names:
+        if names.count(name) > 1:
+            _fail(where, f'"{clean(name, 60)}" stands twice')
+    if isinstance(document, dict) and "body" not in document:
+        _fail(where, "a key stands twice in one object")
+    return document
+
+
+def _lenient(
+    line: str, where: str, keep: Callable[[list[tuple[str, object]]], dict[str, object]]
+) -> object:
+    try:
+        document: object = json.loads(
+            line,
+            parse_float=JsonNumber,
+            parse_int=JsonNumber,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=keep,
+        )
+    except json.JSONDecodeError as error:
+        _fail(where, f"not JSON: {error.msg} at character {error.pos + 1}; one record per line")
+    except AnswerError:
+        _fail(where, "not JSON: NaN and Infinity are no numbers")
+    except RecursionError:
+        _fail(where, "nested too deeply")
+    return document
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise AnswerError(FailureKind.NOT_JSON, name)
+
+
+def _instant(document: dict[str, object], where: str) -> datetime:
+    text = _text(document, "at", where, "a time such as 2026-01-01T00:00:00Z")
+    allowed = "write 2026-01-01T00:00:00Z, or with an offset as +05:30"
+    if not _INSTANT.fullmatch(text):
+        _fail(where, f'at: "{clean(text, 60)}" is not a time; {allowed}')
+    try:
+        at = parse_instant(text)
+    except (ValueError, OverflowError):
+        naive = text[-1] != "Z" and text[-6] not in "+-"
+        what = "has no time zone" if naive else "is not a time"
+        _fail(where, f'at: "{text}" {what}; {allowed}')
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        _fail(where, f'at: "{text}" is out of range; allowed are {_FIRST_YEAR} to {_LAST_YEAR}')
+    return at
+
+
+def _account(document: dict[str, object], where: str) -> str:
+    allowed = f"a name of 1 to {_LONGEST_NAME} printable characters"
+    name = _text(document, "account", where, allowed)
+    if not name.strip() or len(name) > _LONGEST_NAME or not name.isprintable():
+        _fail(where, f'account: "{clean(name, 60)}" is not {allowed}')
+    return name
+
+
+def _text(document: dict[str, object], key: str, where: str, allowed: str) -> str:
+    if key not in document:
+        _fail(where, f'"{key}" is missing; it is {allowed}')
+    value = document[key]
+    if not isinstance(value, str) or isinstance(value, JsonNumber):
+        shown = clean(json.dumps(value), 60)
+        _fail(where, f"{key}: {shown} is not a text; it is {allowed}")
+    return value
+
+
+def _answer(body: object, account: str, at: datetime) -> PollOutcome:
+    try:
+        return snapshot_from_object(body, account=account, observed_at=at)
+    except AnswerError as error:
+        return PollFailure(account=account, kind=error.kind, text=str(error))
+
+
+def _failure(error: object, account: str, where: str) -> PollFailure:
+    text = _text({"error": error}, "error", where, "why the poll failed, in words")
+    kind, separator, rest = text.partition(": ")
+    kinds = {known.value: known for known in FailureKind}
+    if separator and kind in kinds:
+        return PollFailure(account=account, kind=kinds[kind], text=rest)
+    return PollFailure(account=account, kind=FailureKind.UNKNOWN, text=text)
+
+
+def _fail(where: str, message: str) -> NoReturn:
+    raise RecordingError(f"{where}: {message}") from None

@@ -1,0 +1,1 @@
+"""A whole world on this machine: an exchange, an inbox, the demo."""

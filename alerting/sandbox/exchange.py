@@ -1,0 +1,448 @@
+"""A small exchange on this machine: signatures, clock and limits as the real one, on 127.0.0.1.
+
+For `demo`, for the `exchange` command and for tests; it can also misbehave on demand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import http.server
+import json
+import socket
+import socketserver
+import ssl
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, localcontext
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import unquote_plus
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from alerting.exchanges.account import AccountSettings
+from alerting.exchanges.coinswitch.client import Endpoint, SlidingWindow, utc_now
+from alerting.redaction import MASK, Secret
+from alerting.units import EXACT
+
+#: A well-known pair for trying things out; it opens nothing.
+DEMO_SECRET_KEY: Final = bytes(range(32)).hex()
+DEMO_API_KEY: Final = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+
+#: The example of the exchange's documentation, to the last digit.
+DOCUMENTED_WALLET: Final[Mapping[str, Any]] = {
+    "data": {
+        "base_asset_balances": [
+            {
+                "base_asset": "USDT",
+                "balances": {
+                    "total_balance": "60960.82599588",
+                    "total_available_balance": "60910.77418715",
+                    "total_blocked_balance": "50.05180873",
+                    "total_position_margin": "56.83032573",
+                    "total_open_order_margin": "-6.778517",
+                },
+            }
+        ],
+        "asset": [
+            {
+                "symbol": "DOGEUSDT",
+                "base_asset": "USDT",
+                "exchange": "EXCHANGE_2",
+                "blocked_balance": "50.04968529",
+                "position_margin": "50.04959675",
+                "open_order_margin": "0.00008854",
+            }
+        ],
+    }
+}
+
+_WINDOW = timedelta(seconds=60)
+_REQUESTS_PER_WINDOW = 20
+_LARGEST_SKEW = timedelta(seconds=60)
+_SECONDS_PER_DRIPPED_BYTE = 0.02
+_SECRET_HEADERS = {"x-auth-apikey", "x-auth-signature", "authorization", "cookie"}
+
+#: Money in a wallet that is made up here.
+Amount = str | int | Decimal
+
+
+def wallet_body(
+    *,
+    total: Amount = "2000",
+    available: Amount | None = None,
+    position_margin: Amount | None = None,
+    rows: Mapping[str, tuple[Amount, Amount]] | None = None,
+    base_asset: str = "USDT",
+) -> dict[str, Any]:
+    """An answer whose identities hold exactly; `rows`: symbol -> (position, open-order margin).
+
+    `available` defaults to what the rows leave, `position_margin` to what they hold.
+    """
+    with localcontext(EXACT):
+        listed = {name: (Decimal(pm), Decimal(om)) for name, (pm, om) in (rows or {}).items()}
+        whole = Decimal(total)
+        locked = sum((held + orders for held, orders in listed.values()), Decimal(0))
+        free = whole - locked if available is None else Decimal(available)
+        held = sum((held for held, _ in listed.values()), Decimal(0)) if listed else whole - free
+        margin = held if position_margin is None else Decimal(position_margin)
+        balances = _balances(whole, free, margin)
+        asset = [_row(symbol, base_asset, *margins) for symbol, margins in listed.items()]
+    wallet = {"base_asset": base_asset, "balances": balances}
+    return {"data": {"base_asset_balances": [wallet], "asset": asset}}
+
+
+def _balances(total: Decimal, available: Decimal, position_margin: Decimal) -> dict[str, str]:
+    blocked = total - available
+    amounts = {
+        "total_balance": total,
+        "total_available_balance": available,
+        "total_blocked_balance": blocked,
+        "total_position_margin": position_margin,
+        "total_open_order_margin": blocked - position_margin,
+    }
+    return _as_text(amounts)
+
+
+def _row(symbol: str, base_asset: str, held: Decimal, orders: Decimal) -> dict[str, str]:
+    amounts = {
+        "blocked_balance": held + orders,
+        "position_margin": held,
+        "open_order_margin": orders,
+    }
+    return {
+        "symbol": symbol,
+        "base_asset": base_asset,
+        "exchange": "EXCHANGE_2",
+        **_as_text(amounts),
+    }
+
+
+def _as_text(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+    return {name: f"{amount:f}" for name, amount in amounts.items()}
+
+
+# ── odd answers ─────────────────────────────────────────────────────────────
+
+
+class Fault(enum.Enum):
+    """What an exchange can do instead of answering; bodies are the present wallet's."""
+
+    #: takes the request and says nothing until the client gives up
+    HANG = "hang"
+    #: closes without a byte
+    HANG_UP = "hang up"
+    #: resets the connection
+    RESET = "reset"
+    #: breaks off in the headers
+    CUT_HEADERS = "cut headers"
+    #: promises the whole body and sends half of it
+    CUT_BODY = "cut body"
+    #: one byte now and then, from the first of the headers on
+    DRIP_HEADERS = "drip headers"
+    #: headers at once, then the body one byte now and then
+    DRIP_BODY = "drip body"
+    #: as DRIP_BODY, but without a length: the body ends where the connection does
+    DRIP_ENDLESS = "drip endless"
+    #: bytes that are no HTTP
+    NOT_HTTP = "not HTTP"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Special:
+    """One answer that is not the usual one."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: the body, or what to do instead
+    answer: bytes | Fault = b""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Seen:
+    """A request as the exchange saw it."""
+
+    at: datetime
+    method: str
+    path: str
+    #: lower-case names; keys and signatures are masked
+    headers: Mapping[str, str]
+
+
+#: From a path to a special answer, or None for the usual one.
+Script = Callable[[str], Special | None]
+
+
+# ── the exchange ────────────────────────────────────────────────────────────
+
+
+class LoopbackExchange:
+    """An exchange on 127.0.0.1 while its `with` block lasts; every attribute can be set any time.
+
+    `wallet` is the answer to give. `script` is a callable from path to Special or None, or a series
+    of them of which each wallet request takes one. `clock` is what the exchange takes for the time.
+    """
+
+    def __init__(
+        self,
+        *,
+        port: int = 0,
+        enforce_limit: bool = False,
+        clock: Callable[[], datetime] = utc_now,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.api_key = DEMO_API_KEY
+        self.secret_key = DEMO_SECRET_KEY
+        self.clock = clock
+        self.enforce_limit = enforce_limit
+        self._lock = threading.Lock()
+        self._wallet = b""
+        self._script: Script | None = None
+        self._queue: deque[Special | None] = deque()
+        self._seen: list[Seen] = []
+        self._windows = _windows()
+        self.wallet = wallet_body()
+        self._server = _Server(self, port, tls)
+        scheme = "http" if tls is None else "https"
+        self.base_url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="loopback", daemon=True
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.hang_up()
+        self._server.server_close()
+
+    def account(self, name: str = "main") -> AccountSettings:
+        """Settings of an account that this exchange accepts."""
+        return AccountSettings(
+            name=name,
+            api_key=Secret(self.api_key),
+            secret_key=Secret(self.secret_key),
+            base_url=self.base_url,
+        )
+
+    @property
+    def wallet(self) -> Mapping[str, Any]:
+        """The body of a good answer."""
+        body: Mapping[str, Any] = json.loads(self._wallet)
+        return body
+
+    @wallet.setter
+    def wallet(self, body: Mapping[str, Any]) -> None:
+        self._wallet = json.dumps(body).encode("utf-8")
+
+    @property
+    def script(self) -> Script | None:
+        """Decides on special answers."""
+        return self._script
+
+    @script.setter
+    def script(self, script: Script | Iterable[Special | None] | None) -> None:
+        with self._lock:
+            self._queue = deque(() if script is None or callable(script) else script)
+            self._script = script if callable(script) else self._next_of_queue
+
+    @property
+    def left(self) -> int:
+        """How many answers of a script that is a series are still to be given."""
+        with self._lock:
+            return len(self._queue)
+
+    @property
+    def requests(self) -> list[Seen]:
+        """All requests so far, in order."""
+        with self._lock:
+            return list(self._seen)
+
+    def _next_of_queue(self, path: str) -> Special | None:
+        with self._lock:
+            of_wallet = path == Endpoint.WALLET_BALANCE.value
+            return self._queue.popleft() if of_wallet and self._queue else None
+
+    # ── answering; called by the handlers ───────────────────────────────────
+
+    def answer(self, seen: Seen, signed: Mapping[str, str]) -> Special:
+        """Answer one request: as the script has it, else as the exchange would."""
+        with self._lock:
+            self._seen.append(seen)
+            script = self._script
+        special = script(seen.path) if script is not None else None
+        return special if special is not None else self._usual(seen, signed)
+
+    def _usual(self, seen: Seen, signed: Mapping[str, str]) -> Special:
+        window = self._windows.get(seen.path)
+        if window is None:
+            return _message(404, "Not Found")
+        if seen.method != "GET":
+            return _message(405, "Method Not Allowed")
+        if self.enforce_limit and not window.try_acquire():
+            return _message(429, "Too many requests")
+        if seen.path == Endpoint.TIME.value:
+            milliseconds = int(self.clock().timestamp() * 1000)
+            return _json(200, json.dumps({"serverTime": milliseconds}).encode())
+        if not self._signed_well(seen, signed):
+            return _message(401, "Invalid Access")
+        return _json(200, self._wallet)
+
+    def _signed_well(self, seen: Seen, signed: Mapping[str, str]) -> bool:
+        epoch = signed.get("x-auth-epoch", "")
+        if signed.get("x-auth-apikey") != self.api_key or not epoch.isascii() or len(epoch) > 15:
+            return False
+        message = f"{seen.method}{unquote_plus(seen.path)}{epoch}".encode()
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.api_key))
+        try:
+            key.verify(bytes.fromhex(signed.get("x-auth-signature", "")), message)
+            sent_at = datetime.fromtimestamp(int(epoch) / 1000, UTC)
+        except (InvalidSignature, ValueError, OverflowError):
+            return False
+        return abs(self.clock() - sent_at) <= _LARGEST_SKEW
+
+    def healthy_body(self) -> bytes:
+        """The present wallet's body, for faults that begin well."""
+        return self._wallet
+
+
+def _windows() -> dict[str, SlidingWindow]:
+    return {path.value: SlidingWindow(_REQUESTS_PER_WINDOW, _WINDOW) for path in Endpoint}
+
+
+def _json(status: int, body: bytes) -> Special:
+    return Special(status=status, headers={"Content-Type": "application/json"}, answer=body)
+
+
+def _message(status: int, text: str) -> Special:
+    return _json(status, json.dumps({"message": text}).encode("utf-8"))
+
+
+# ── HTTP ────────────────────────────────────────────────────────────────────
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    # a whole test suite's connections must not pile up in front of a busy machine
+    request_queue_size = 64
+
+    def __init__(self, exchange: LoopbackExchange, port: int, tls: ssl.SSLContext | None) -> None:
+        self.exchange = exchange
+        self._tls = tls
+        self._lock = threading.Condition()
+        self._live: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", port), _Handler)
+
+    def server_bind(self) -> None:
+        # without HTTPServer's look-up of the machine's own name, which may take seconds
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        sock, address = super().get_request()
+        if self._tls is not None:
+            # the handshake is the handler thread's: a slow client must not stop the others
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        with self._lock:
+            self._live.add(sock)
+        return sock, address
+
+    def shutdown_request(self, request: Any) -> None:
+        super().shutdown_request(request)
+        with self._lock:
+            self._live.discard(request)
+            self._lock.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is no news here."""
+
+    def hang_up(self) -> None:
+        """End every connection and wait for its thread to have closed it."""
+        with self._lock:
+            for sock in self._live:
+                with contextlib.suppress(OSError):
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+            self._lock.wait_for(lambda: not self._live, timeout=2.0)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer, whatever the method."""
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        masked = {n: MASK if n in _SECRET_HEADERS else value for n, value in headers.items()}
+        if self.command != "GET":
+            self.close_connection = True  # its body stays unread
+        seen = Seen(at=utc_now(), method=self.command, path=self.path, headers=masked)
+        special = self.server.exchange.answer(seen, headers)
+        if special.headers.get("Connection") == "close":
+            self.close_connection = True
+        if isinstance(special.answer, Fault):
+            self.close_connection = True
+            self._misbehave(special, special.answer)
+        else:
+            self._write(self._head(special, len(special.answer)) + special.answer)
+
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Nothing: headers hold keys."""
+
+    def _head(self, special: Special, length: int | None) -> bytes:
+        given = {"Content-Type": "application/json", **special.headers}
+        if length is not None and not {"Content-Length", "Transfer-Encoding"} & set(given):
+            given["Content-Length"] = str(length)
+        lines = [f"HTTP/1.1 {special.status} {self.responses.get(special.status, ('-',))[0]}"]
+        lines += [f"{name}: {value}" for name, value in given.items()]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+
+    def _misbehave(self, special: Special, fault: Fault) -> None:
+        body = self.server.exchange.healthy_body()
+        head = self._head(special, None if fault is Fault.DRIP_ENDLESS else len(body))
+        match fault:
+            case Fault.HANG:
+                self.rfile.read(1)
+            case Fault.RESET:
+                self._reset()
+            case Fault.CUT_HEADERS:
+                self._write(head[:25])
+            case Fault.CUT_BODY:
+                self._write(head + body[: len(body) // 2])
+            case Fault.DRIP_HEADERS:
+                self._drip(head + body)
+            case Fault.DRIP_BODY | Fault.DRIP_ENDLESS:
+                self._write(head)
+                self._drip(body)
+            case Fault.NOT_HTTP:
+                self._write(bytes(range(256)))
+
+    def _write(self, data: bytes) -> None:
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def _drip(self, data: bytes) -> None:
+        for byte in data:
+            self._write(bytes([byte]))  # fails as soon as either side has hung up
+            time.sleep(_SECONDS_PER_DRIPPED_BYTE)
+
+    def _reset(self) -> None:
+        # linger for 0 seconds: close sends RST instead of FIN
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()

@@ -1,0 +1,1 @@
+"""Runs it: one cycle, the loop, the reload, the locks."""

@@ -1,0 +1,1 @@
+"""Remembers: state, outbox, history and what people asked for; all SQL of the program."""

@@ -1,0 +1,125 @@
+"""Names and values: the API's own fields, and the derived ones."""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+import pytest
+
+from alerting.engine import lifecycle
+from alerting.engine.model import ChangeReason, Level, Severity, short_id
+from alerting.engine.rules import Scope
+from alerting.engine.samples import NAMES, samples
+from alerting.units import EXACT
+from tests.support.factories import D, make_snapshot, make_symbol, make_wallet
+
+
+def values_of(snapshot, scope):
+    with localcontext(EXACT):
+        (sample,) = samples(snapshot, scope)
+    return sample.values
+
+
+def test_every_name_has_a_value_or_none():
+    snapshot = make_snapshot(symbols=[make_symbol()])
+    for scope in (Scope.WALLET, Scope.SYMBOL):
+        assert set(values_of(snapshot, scope)) == set(NAMES[scope])
+
+
+def test_wallet_values():
+    values = values_of(
+        make_snapshot(
+            make_wallet("600", position="410", orders="-10"), symbols=[make_symbol(blocked="150")]
+        ),
+        Scope.WALLET,
+    )
+    assert values["margin_ratio"] == D("0.4")
+    assert values["available_ratio"] == D("0.6")
+    assert values["unlisted_margin"] == D("250")
+
+
+def test_the_documented_residual():
+    """The exchange's own example lists less than it has blocked."""
+    wallet = make_wallet("60910.77418715", position="56.83032573", orders="-6.778517")
+    row = make_symbol("DOGEUSDT", "50.04968529", orders="0.00008854")
+    values = values_of(make_snapshot(wallet, symbols=[row]), Scope.WALLET)
+    assert values["unlisted_margin"] == D("0.00212344")
+
+
+def test_symbol_values():
+    values = values_of(
+        make_snapshot(make_wallet("600", position="400"), symbols=[make_symbol(blocked="100")]),
+        Scope.SYMBOL,
+    )
+    assert values["margin_ratio"] == D("0.1")
+    assert values["concentration"] == D("0.25")
+    assert values["total_available_balance"] == D("600")
+
+
+@pytest.mark.parametrize(
+    ("wallet", "row", "scope", "name"),
+    [
+        pytest.param(
+            make_wallet("0", position="0"), None, Scope.WALLET, "margin_ratio", id="zero-total"
+        ),
+        pytest.param(
+            make_wallet(total_balance=None), None, Scope.WALLET, "available_ratio", id="absent"
+        ),
+        pytest.param(
+            make_wallet(total_blocked_balance=None),
+            None,
+            Scope.WALLET,
+            "unlisted_margin",
+            id="no-total",
+        ),
+        pytest.param(
+            make_wallet("9", position="0"),
+            make_symbol(),
+            Scope.SYMBOL,
+            "concentration",
+            id="nothing-blocked",
+        ),
+        pytest.param(
+            make_wallet(base_asset="INR"),
+            make_symbol(),
+            Scope.SYMBOL,
+            "margin_ratio",
+            id="other-asset",
+        ),
+    ],
+)
+def test_no_value(wallet, row, scope, name):
+    snapshot = make_snapshot(wallet, symbols=[row] if row else [])
+    assert values_of(snapshot, scope)[name] is None
+
+
+def test_an_unlisted_margin_needs_every_row():
+    row = make_symbol()
+    del row.fields["blocked_balance"]
+    assert values_of(make_snapshot(symbols=[row]), Scope.WALLET)["unlisted_margin"] is None
+
+
+def test_assets_are_never_added_up():
+    snapshot = make_snapshot(
+        make_wallet("600", position="400"),
+        make_wallet("5", position="5", base_asset="INR"),
+        symbols=[make_symbol(blocked="100"), make_symbol("BTCINR", "3", base_asset="INR")],
+    )
+    with localcontext(EXACT):
+        unlisted = [s.values["unlisted_margin"] for s in samples(snapshot, Scope.WALLET)]
+    assert unlisted == [Decimal(300), Decimal(2)]
+
+
+def test_severities_are_ordered():
+    assert sorted([Severity.CRITICAL, Severity.INFO, Severity.WARNING]) == list(Severity)
+    with pytest.raises(TypeError):
+        assert Severity.INFO < 3
+
+
+def test_an_inactive_level_cannot_end():
+    level = Level(severity=Severity.INFO)
+    assert lifecycle.end(level, ChangeReason.GONE) == (level, None)
+
+
+def test_ids_are_short_and_typable():
+    assert short_id("ff" * 32) == "7777777"

@@ -1,0 +1,143 @@
+"""Promise 3: cutting a run at any point and going on from the store gives the same messages."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerting.engine import evaluation
+from alerting.engine.model import Direction
+from alerting.engine.rules import Scope
+from alerting.store.state import Store
+from tests.support.factories import (
+    CRITICAL,
+    T0,
+    WARNING,
+    make_failure,
+    make_route,
+    make_rule,
+    make_ruleset,
+    make_snapshot,
+    make_symbol,
+    make_threshold,
+    make_wallet,
+)
+
+STEP = timedelta(seconds=15)
+RULESET = make_ruleset(
+    make_rule(
+        "floor",
+        "total_available_balance",
+        make_threshold(WARNING, "1000", clear="1100", for_=30, keep=30),
+        make_threshold(CRITICAL, "250"),
+    ),
+    make_rule(
+        "load",
+        "blocked_balance / total_open_order_margin",
+        make_threshold(WARNING, "5", for_=15),
+        scope=Scope.SYMBOL,
+        direction=Direction.ABOVE,
+    ),
+    routes=(
+        make_route("desk", "phone", severity="critical", repeat=60),
+        make_route("desk", repeat=120),
+    ),
+    receivers={"desk": True, "phone": False},
+    blind_after=45,
+)
+
+available = st.sampled_from(["90", "240", "900", "1050", "2000"])
+outcomes = st.one_of(
+    st.tuples(st.just("good"), available, st.sampled_from([None, "10", "400"])),
+    st.tuples(st.just("suspect"), available, st.sampled_from([None, "400"])),
+    st.tuples(st.just("failed"), st.just(""), st.none()),
+)
+#: where the process dies within a step
+cuts = st.sampled_from([None, None, "before", "committed", "sending", "sent"])
+
+
+def outcome_of(kind, value, blocked):
+    if kind == "failed":
+        return make_failure()
+    override = {"total_balance": "1"} if kind == "suspect" else {}
+    symbols = [] if blocked is None else [make_symbol(blocked=blocked)]
+    return make_snapshot(make_wallet(value, position="10", orders="0", **override), symbols=symbols)
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+class World:
+    """A store on disk and receivers that accept everything; the process may die anywhere."""
+
+    def __init__(self, folder):
+        self.path = Path(folder) / "state.db"
+        #: (receiver, payload, possible repeat)
+        self.arrived = []
+        self.store = Store(self.path)
+
+    def step(self, number, outcome, cut):
+        now = T0 + number * STEP
+        if cut == "before":
+            raise Died
+        self.store.evaluate(
+            "main", functools.partial(evaluation.evaluate, RULESET, outcome=outcome, now=now)
+        )
+        if cut == "committed":
+            raise Died
+        for receiver in RULESET.receivers:
+            while (row := self.store.claim(receiver, now=now)) is not None:
+                if cut == "sending":
+                    raise Died
+                self.arrived.append((receiver, row.payload, row.maybe_sent))
+                if cut == "sent":
+                    raise Died
+                self.store.mark_sent(row, reason="ok", now=now)
+
+    def restart(self):
+        self.store.close()
+        self.store = Store(self.path)
+        self.store.recover()
+
+
+def run(timeline, cut_at):
+    with tempfile.TemporaryDirectory() as folder:
+        world = World(folder)
+        for number, outcome in enumerate(timeline):
+            try:
+                world.step(number, outcome, cut_at[number])
+            except Died:
+                world.restart()
+                if cut_at[number] == "before":
+                    world.step(number, outcome, None)
+                else:  # the evaluation is committed: only delivery goes on
+                    deliver_rest(world, number)
+        world.store.close()
+        return world.arrived
+
+
+def deliver_rest(world, number):
+    now = T0 + number * STEP
+    for receiver in RULESET.receivers:
+        while (row := world.store.claim(receiver, now=now)) is not None:
+            world.arrived.append((receiver, row.payload, row.maybe_sent))
+            world.store.mark_sent(row, reason="ok", now=now)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(st.tuples(outcomes, cuts), min_size=1, max_size=14))
+def test_dying_anywhere_changes_no_message(steps):
+    timeline = [outcome_of(*outcome) for outcome, _ in steps]
+    whole = run(timeline, [None] * len(steps))
+    cut = run(timeline, [where for _, where in steps])
+    unmarked = [(receiver, payload) for receiver, payload, repeat in cut]
+    once = [entry for number, entry in enumerate(unmarked) if entry not in unmarked[:number]]
+    assert once == [(receiver, payload) for receiver, payload, _ in whole]
+    surplus = [cut[number] for number, entry in enumerate(unmarked) if entry in unmarked[:number]]
+    assert all(repeat for _, _, repeat in surplus)
