@@ -48,7 +48,7 @@ import sys
 from datetime import timedelta
 from alerting.store.state import Store
 Store.__init__.__kwdefaults__["busy_timeout"] = timedelta(milliseconds=100)
-from alerting.cli import main
+from alerting.cli.main import main
 sys.exit(main())
 """
 NOT_JUDGED = "alerts are NOT judged"

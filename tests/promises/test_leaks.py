@@ -50,7 +50,7 @@ def loud(level, form):
         logging.getLogger(name).setLevel(logging.DEBUG)
 
 logs.set_up = loud
-from alerting.cli import main
+from alerting.cli.main import main
 sys.exit(main())
 """
 

@@ -43,7 +43,7 @@ from alerting.notify import receivers as notifiers
 delivery._FIRST_DELAY = timedelta(milliseconds=40)
 delivery._LONGEST_DELAY = timedelta(milliseconds=400)
 notifiers.Timing = functools.partial(notifiers.Timing, read=timedelta(milliseconds=300))
-from alerting.cli import main
+from alerting.cli.main import main
 sys.exit(main())
 """
 
