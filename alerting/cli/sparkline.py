@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alerting.engine import samples as metrics
-from alerting.engine.rules import Scope
+from alerting.engine.feeds import Scope
 from alerting.exchanges.coinswitch import answers
 from alerting.store.state import Store
 from alerting.units import EXACT, format_duration

@@ -22,6 +22,7 @@ from alerting.config.schema import (
 )
 from alerting.config.yaml_reader import Path
 from alerting.engine.expressions import Expression, ExpressionError, Kind, compile_expression
+from alerting.engine.feeds import NAMES, Scope
 from alerting.engine.model import Direction, Severity
 from alerting.engine.mute_windows import DAYS, MINUTES_PER_DAY, Window
 from alerting.engine.rules import (
@@ -31,10 +32,8 @@ from alerting.engine.rules import (
     Repeat,
     Route,
     Rule,
-    Scope,
     Threshold,
 )
-from alerting.engine.samples import NAMES
 from alerting.units import ZERO, format_duration, plain
 
 _Ladder = Mapping[Severity, Decimal]

@@ -28,9 +28,10 @@ from pydantic_core import core_schema
 
 from alerting import units
 from alerting.config.yaml_reader import Number, quoted
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Severity
 from alerting.engine.mute_windows import DAYS, MINUTES_PER_DAY
-from alerting.engine.rules import BUILTIN_NAMES, Scope
+from alerting.engine.rules import BUILTIN_NAMES
 
 #: marks the parts of pydantic's error locations that are no keys of the file
 TAG = "\0"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import enum
 import functools
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alerting.engine.identity import fingerprint, short_id
 from alerting.units import ZERO
 
 
@@ -229,21 +228,6 @@ class Alert:
     def account(self) -> str | None:
         """The account it is about; None for alerts about the program itself."""
         return self.labels.get("account")
-
-
-def fingerprint(rule: str, labels: Mapping[str, str]) -> str:
-    """Hex SHA-256 over the rule's name and the sorted labels; the same in every process."""
-    parts = [rule, *(part for pair in sorted(labels.items()) for part in pair)]
-    digest = hashlib.sha256()
-    for part in parts:
-        raw = part.encode("utf-8", "surrogatepass")
-        digest.update(len(raw).to_bytes(4, "big") + raw)
-    return digest.hexdigest()
-
-
-def short_id(full: str) -> str:
-    """Seven characters of a fingerprint, lower-case base 32: easy to read out and to type."""
-    return base64.b32encode(bytes.fromhex(full[:10])).decode("ascii").lower()[:7]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,17 +11,10 @@ from datetime import timedelta
 from decimal import Decimal
 
 from alerting.engine.expressions import Expression
+from alerting.engine.feeds import LABELS, SCOPES, Scope
 from alerting.engine.model import Direction, Severity
 from alerting.engine.mute_windows import Window
 from alerting.units import ZERO
-
-
-class Scope(enum.Enum):
-    """What a rule is evaluated for: one alert per account, settlement asset or symbol row."""
-
-    ACCOUNT = "account"
-    WALLET = "wallet"
-    SYMBOL = "symbol"
 
 
 class Zone(enum.Enum):
@@ -83,6 +76,18 @@ class Rule:
     #: summary, description, runbook: Jinja sources
     annotations: Mapping[str, str] = field(default_factory=dict)
 
+    def applies_to(self, labels: Mapping[str, str]) -> bool:
+        """Whether an alert of this rule can have these labels; asked for each row of each poll."""
+        if labels.keys() != SCOPES[self.scope].label_set:
+            return False  # the rule was made for another scope since
+        if not (self.accounts.patterns or self.base_assets.patterns or self.symbols.patterns):
+            return True  # as most rules are
+        return (
+            self.accounts.matches(labels.get("account", ""))
+            and ("base_asset" not in labels or self.base_assets.matches(labels["base_asset"]))
+            and ("symbol" not in labels or self.symbols.matches(labels["symbol"]))
+        )
+
 
 def classify(threshold: Threshold, direction: Direction, value: Decimal) -> Zone:
     """Where `value` stands; on the threshold is not beyond it, on `clear` is clear."""
@@ -93,7 +98,7 @@ def classify(threshold: Threshold, direction: Direction, value: Decimal) -> Zone
 
 
 #: The labels that a route may match besides those that rules add.
-ROUTE_LABELS = ("severity", "rule", "account", "base_asset", "symbol", "exchange", "receiver")
+ROUTE_LABELS = ("severity", "rule", *LABELS, "receiver")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,7 +1,7 @@
-"""What can be measured: the names that expressions may use, and their values in a snapshot.
+"""The values that a snapshot has for the names of feeds.py, row by row.
 
-All names are the API's own field names, plus the few derived ones below. A name without a value
-(field absent, division by zero) is None; an expression that needs it is then "no data".
+A name without a value (field absent, division by zero) is None; an expression that needs it is then
+"no data".
 """
 
 from __future__ import annotations
@@ -11,27 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS, Scope
 from alerting.engine.model import AccountState, Snapshot, SymbolRow, WalletRow
-from alerting.engine.rules import Scope
 
 #: A name's value; None where it has none.
 Values = Mapping[str, Decimal | None]
-
-WALLET_FIELDS = (
-    "total_balance",
-    "total_available_balance",
-    "total_blocked_balance",
-    "total_position_margin",
-    "total_open_order_margin",
-)
-SYMBOL_FIELDS = ("blocked_balance", "position_margin", "open_order_margin")
-
-#: What `value` and `when` may name, per scope.
-NAMES: Mapping[Scope, tuple[str, ...]] = {
-    Scope.WALLET: (*WALLET_FIELDS, "margin_ratio", "available_ratio", "unlisted_margin"),
-    Scope.SYMBOL: (*SYMBOL_FIELDS, *WALLET_FIELDS, "margin_ratio", "concentration"),
-    Scope.ACCOUNT: ("snapshot_age", "poll_failures"),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,59 +106,3 @@ def _minus_sum(total: Decimal | None, parts: list[Decimal | None]) -> Decimal | 
     if total is None or len(known) < len(parts):
         return None
     return total - sum(known, Decimal(0))
-
-
-# ── accounting identities ───────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flaw:
-    """One way in which a snapshot cannot be trusted."""
-
-    text: str
-    #: by how much an identity is off, in units of the asset; None: not a matter of amounts
-    amount: Decimal | None = None
-
-
-_WALLET_IDENTITIES = (
-    ("total_balance", "total_available_balance", "total_blocked_balance"),
-    ("total_blocked_balance", "total_position_margin", "total_open_order_margin"),
-)
-_SYMBOL_IDENTITIES = (("blocked_balance", "position_margin", "open_order_margin"),)
-
-
-def flaws(snapshot: Snapshot, *, known_assets: frozenset[str], tolerance: Decimal) -> list[Flaw]:
-    """Everything that makes a snapshot suspect; rows that do not sum to the totals are normal."""
-    found = []
-    present = {wallet.base_asset for wallet in snapshot.wallets}
-    if not present and not known_assets:
-        found.append(Flaw(text="the answer holds no settlement asset at all"))
-    found.extend(
-        Flaw(text=f"the {asset} settlement row is gone") for asset in sorted(known_assets - present)
-    )
-    for wallet in snapshot.wallets:
-        found += _broken(wallet.base_asset, wallet.fields, _WALLET_IDENTITIES, tolerance)
-    for row in snapshot.symbols:
-        found += _broken(row.symbol, row.fields, _SYMBOL_IDENTITIES, tolerance)
-    return found
-
-
-def _broken(
-    subject: str,
-    fields: Mapping[str, Decimal],
-    identities: tuple[tuple[str, str, str], ...],
-    tolerance: Decimal,
-) -> list[Flaw]:
-    found = []
-    for whole, first, second in identities:
-        missing = [name for name in (whole, first, second) if name not in fields]
-        if missing:
-            # an identity that cannot be checked is as little a reason for trust as a broken one
-            found.append(Flaw(text=f"{subject}: {', '.join(missing)} missing"))
-            continue
-        off = fields[whole] - fields[first] - fields[second]
-        if abs(off) > tolerance:
-            found.append(
-                Flaw(text=f"{subject}: {whole} ≠ {first} + {second}, off by {off:f}", amount=off)
-            )
-    return found

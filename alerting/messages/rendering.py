@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from alerting.engine.rules import Rule, Scope
-from alerting.engine.samples import SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS, Scope
+from alerting.engine.rules import Rule
 from alerting.messages import phrases
 from alerting.messages.phrases import Data
 from alerting.units import EXACT, parse_instant

@@ -10,8 +10,10 @@ from decimal import Decimal
 
 from alerting.engine import routing
 from alerting.engine import samples as metrics
-from alerting.engine.model import Alert, Level, Memory, Notified, State, fingerprint
-from alerting.engine.rules import Rule, Ruleset, Scope, Threshold, Zone, classify
+from alerting.engine.feeds import Scope
+from alerting.engine.identity import fingerprint
+from alerting.engine.model import Alert, Level, Memory, Notified, State
+from alerting.engine.rules import Rule, Ruleset, Threshold, Zone, classify
 from alerting.engine.samples import Sample
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch import answers

@@ -17,7 +17,8 @@ from typing import Any, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerting.engine.evaluation import Evaluation
-from alerting.engine.model import Item, Notification, Transition, short_id
+from alerting.engine.identity import short_id
+from alerting.engine.model import Item, Notification, Transition
 from alerting.engine.rules import Ruleset
 from alerting.engine.simulation import Simulation
 from alerting.errors import UsageError

@@ -15,8 +15,9 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from alerting.engine import samples as metrics
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Item, Notification, PollFailure, Severity, Snapshot, State
-from alerting.engine.rules import Rule, Ruleset, Scope
+from alerting.engine.rules import Rule, Ruleset
 from alerting.engine.simulation import Simulation
 from alerting.errors import ConfigError, UsageError
 from alerting.ruletest.testfile import (

@@ -36,6 +36,7 @@ from alerting.config.schema import (
 )
 from alerting.config.yaml_reader import MAX_BYTES, Document, Number, complaint, plain, read_bytes
 from alerting.config.yaml_reader import Path as KeyPath
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS, Scope
 from alerting.engine.model import (
     FailureKind,
     PollFailure,
@@ -54,9 +55,7 @@ from alerting.engine.rules import (
     RULE_UNDEFINED,
     SUSPECT_DATA,
     Ruleset,
-    Scope,
 )
-from alerting.engine.samples import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.errors import ConfigError, Problem
 from alerting.units import EXACT, format_duration, parse_instant
 

@@ -17,7 +17,8 @@ from typing import Protocol
 
 from alerting.config.reload import brief
 from alerting.config.settings import Config, PollSettings
-from alerting.engine.evaluation import Evaluation, ProgramFacts, evaluate, evaluate_program
+from alerting.engine.builtin import ProgramFacts
+from alerting.engine.evaluation import Evaluation, evaluate, evaluate_program
 from alerting.engine.model import (
     PROGRAM,
     AccountState,

@@ -14,7 +14,7 @@ from alerting.engine.mute_windows import Window
 from alerting.engine.rules import Flapping, Repeat
 from alerting.errors import NotFoundError, UsageError
 from alerting.store.state import Store
-from tests.engine.test_notifications import LADDER, brief, play
+from tests.engine.test_planning import LADDER, brief, play
 from tests.support.factories import (
     CRITICAL,
     T0,

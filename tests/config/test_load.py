@@ -18,11 +18,11 @@ from alerting import redaction
 from alerting.config import load as config
 from alerting.config.load import Secrets, json_schema, load_config
 from alerting.config.settings import HeartbeatSettings
+from alerting.engine.feeds import NAMES, Scope
 from alerting.engine.model import Direction, Severity
 from alerting.engine.mute_windows import Window
-from alerting.engine.rules import BUILTIN_NAMES, Flapping, ReceiverPolicy, Repeat, Route, Scope
+from alerting.engine.rules import BUILTIN_NAMES, Flapping, ReceiverPolicy, Repeat, Route
 from alerting.engine.rules import NamePattern as Names
-from alerting.engine.samples import NAMES
 from alerting.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

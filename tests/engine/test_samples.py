@@ -6,10 +6,8 @@ from decimal import Decimal, localcontext
 
 import pytest
 
-from alerting.engine import lifecycle
-from alerting.engine.model import ChangeReason, Level, Severity, short_id
-from alerting.engine.rules import Scope
-from alerting.engine.samples import NAMES, samples
+from alerting.engine.feeds import NAMES, Scope
+from alerting.engine.samples import samples
 from alerting.units import EXACT
 from tests.support.factories import D, make_snapshot, make_symbol, make_wallet
 
@@ -108,18 +106,3 @@ def test_assets_are_never_added_up():
     with localcontext(EXACT):
         unlisted = [s.values["unlisted_margin"] for s in samples(snapshot, Scope.WALLET)]
     assert unlisted == [Decimal(300), Decimal(2)]
-
-
-def test_severities_are_ordered():
-    assert sorted([Severity.CRITICAL, Severity.INFO, Severity.WARNING]) == list(Severity)
-    with pytest.raises(TypeError):
-        assert Severity.INFO < 3
-
-
-def test_an_inactive_level_cannot_end():
-    level = Level(severity=Severity.INFO)
-    assert lifecycle.end(level, ChangeReason.GONE) == (level, None)
-
-
-def test_ids_are_short_and_typable():
-    assert short_id("ff" * 32) == "7777777"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.engine.model import FailureKind, Snapshot
-from alerting.engine.samples import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.exchanges.coinswitch import answers
 from alerting.exchanges.coinswitch.answers import (
     AnswerError,

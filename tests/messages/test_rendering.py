@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Direction, Severity
-from alerting.engine.rules import Rule, Scope, Threshold
+from alerting.engine.rules import Rule, Threshold
 from alerting.messages import phrases
 from alerting.messages.rendering import (
     TITLE_LIMIT,

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerting.engine import evaluation
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Direction
-from alerting.engine.rules import Scope
 from alerting.store.state import Store
 from tests.support.factories import (
     CRITICAL,

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Direction, FailureKind, PollFailure
-from alerting.engine.rules import Flapping, Repeat, Scope
+from alerting.engine.rules import Flapping, Repeat
 from alerting.engine.simulation import Simulation
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.replay.recording import read_records, write_record

@@ -20,9 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Direction
 from alerting.engine.mute_windows import Window
-from alerting.engine.rules import Flapping, Scope
+from alerting.engine.rules import Flapping
 from alerting.errors import UsageError
 from alerting.replay.recording import OpenRecording, Record, write_record
 from alerting.replay.replay import Options, ProgressBar, replay, zone_of

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from alerting.engine.expressions import Kind, compile_expression
+from alerting.engine.feeds import NAMES, Scope
 from alerting.engine.model import Direction, Severity
-from alerting.engine.rules import Flapping, NamePattern, Repeat, Scope
-from alerting.engine.samples import NAMES
+from alerting.engine.rules import Flapping, NamePattern, Repeat
 from alerting.errors import ConfigError, UsageError
 from alerting.ruletest.runner import run_case, run_files
 from alerting.ruletest.testfile import load_tests

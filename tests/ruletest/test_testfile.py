@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.engine import samples as metrics
+from alerting.engine import integrity
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.engine.model import (
     FailureKind,
     PollFailure,
@@ -22,7 +23,6 @@ from alerting.engine.model import (
     SymbolRow,
     WalletRow,
 )
-from alerting.engine.samples import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.errors import ConfigError
 from alerting.ruletest.testfile import (
     MAX_STEPS,
@@ -568,7 +568,7 @@ def flaws(wallet, rows):
         ),
     )
     with decimal.localcontext(EXACT):
-        return metrics.flaws(snapshot, known_assets=frozenset(), tolerance=D(0))
+        return integrity.flaws(snapshot, known_assets=frozenset(), tolerance=D(0))
 
 
 @given(true_wallets())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.engine.samples import flaws
+from alerting.engine.integrity import flaws
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.exchanges.coinswitch.client import Endpoint, sign, utc_now
 from alerting.sandbox.exchange import (

@@ -83,8 +83,8 @@ def test_memory_survives_to_the_last_digit(store, path):
 
 def test_a_memory_with_everything_in_it_survives(store):
     """A symbol rule with pending, firing and clearing levels, labels, annotations, failures."""
+    from alerting.engine.feeds import Scope
     from alerting.engine.model import Direction
-    from alerting.engine.rules import Scope
 
     rule = make_rule(
         "load",

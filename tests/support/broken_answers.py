@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterator
 
-from alerting.engine.samples import SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.sandbox.exchange import DOCUMENTED_WALLET, Fault, Special
 
 #: name, status, headers, body or what happens instead

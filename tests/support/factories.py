@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from alerting.engine import evaluation
 from alerting.engine.expressions import Kind, compile_expression
+from alerting.engine.feeds import NAMES, Scope
 from alerting.engine.model import (
     Direction,
     FailureKind,
@@ -31,11 +32,9 @@ from alerting.engine.rules import (
     Route,
     Rule,
     Ruleset,
-    Scope,
     Severity,
     Threshold,
 )
-from alerting.engine.samples import NAMES
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 S = timedelta(seconds=1)

@@ -23,8 +23,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.engine.model import FailureKind, Snapshot, SymbolRow, WalletRow
-from alerting.engine.samples import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.errors import AlertingError
 from alerting.redaction import MASK, REDACTOR
 

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from alerting.engine import evaluation
-from alerting.engine.evaluation import ProgramFacts, routing
+from alerting.engine import evaluation, routing
+from alerting.engine.builtin import ProgramFacts
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Direction
-from alerting.engine.rules import BLIND, CONFIG_INVALID, DELIVERY_FAILING, ReceiverPolicy, Scope
+from alerting.engine.rules import BLIND, CONFIG_INVALID, DELIVERY_FAILING, ReceiverPolicy
 from tests.support.factories import (
     CRITICAL,
     INFO,

@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import pytest
 
+from alerting.engine.feeds import Scope
 from alerting.engine.model import ChangeReason, Direction, State
-from alerting.engine.rules import Scope
 from tests.support.factories import (
     CRITICAL,
     INFO,

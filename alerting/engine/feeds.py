@@ -1,0 +1,90 @@
+"""The one table of what can be watched: feeds, scopes, and what their rows are called.
+
+A feed is one page of the exchange. Each scope (`per:` in the rules file) is one kind of its rows:
+the labels that tell its alerts apart, the fields of its rows, the names that expressions may use,
+and the identities that its fields obey. Another feed is another entry in FEEDS and its scopes in
+SCOPES; all that lists names, labels or fields reads them here.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+class Scope(enum.Enum):
+    """What a rule is evaluated for: one alert per account, settlement asset or symbol row."""
+
+    ACCOUNT = "account"
+    WALLET = "wallet"
+    SYMBOL = "symbol"
+
+
+WALLET_FIELDS = (
+    "total_balance",
+    "total_available_balance",
+    "total_blocked_balance",
+    "total_position_margin",
+    "total_open_order_margin",
+)
+SYMBOL_FIELDS = ("blocked_balance", "position_margin", "open_order_margin")
+
+#: whole, part and part: the first field is the sum of the other two
+Identity = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeSpec:
+    """What the rows of one scope have."""
+
+    #: that identify an alert, from the widest to the narrowest
+    labels: tuple[str, ...]
+    #: the row's own, by the API's names
+    fields: tuple[str, ...] = ()
+    #: of the settlement asset that the row belongs to
+    asset_fields: tuple[str, ...] = ()
+    #: computed by samples.py
+    derived: tuple[str, ...] = ()
+    identities: tuple[Identity, ...] = ()
+
+    @functools.cached_property
+    def label_set(self) -> frozenset[str]:
+        """The labels, in no order."""
+        return frozenset(self.labels)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What `value` and `when` may name."""
+        return (*self.fields, *self.asset_fields, *self.derived)
+
+
+SCOPES: Mapping[Scope, ScopeSpec] = {
+    Scope.ACCOUNT: ScopeSpec(labels=("account",), derived=("snapshot_age", "poll_failures")),
+    Scope.WALLET: ScopeSpec(
+        labels=("account", "base_asset"),
+        fields=WALLET_FIELDS,
+        derived=("margin_ratio", "available_ratio", "unlisted_margin"),
+        identities=(
+            ("total_balance", "total_available_balance", "total_blocked_balance"),
+            ("total_blocked_balance", "total_position_margin", "total_open_order_margin"),
+        ),
+    ),
+    Scope.SYMBOL: ScopeSpec(
+        labels=("account", "base_asset", "symbol", "exchange"),
+        fields=SYMBOL_FIELDS,
+        asset_fields=WALLET_FIELDS,
+        derived=("margin_ratio", "concentration"),
+        identities=(("blocked_balance", "position_margin", "open_order_margin"),),
+    ),
+}
+
+#: feed -> the scopes whose rows it gives; account rules need no feed
+FEEDS: Mapping[str, tuple[Scope, ...]] = {"wallet": (Scope.WALLET, Scope.SYMBOL)}
+
+#: what `value` and `when` may name, per scope
+NAMES: Mapping[Scope, tuple[str, ...]] = {scope: spec.names for scope, spec in SCOPES.items()}
+
+#: every label that identifies an alert of some scope, each once
+LABELS = tuple(dict.fromkeys(label for spec in SCOPES.values() for label in spec.labels))

@@ -1,0 +1,78 @@
+"""What one evaluation found for one alert, be its rule the file's or built in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+from alerting.engine.lifecycle import Trust
+from alerting.engine.model import Direction
+from alerting.engine.rules import Rule, Threshold, Zone, classify
+from alerting.engine.samples import Sample
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Subject:
+    """What an alert takes over from its rule."""
+
+    name: str
+    thresholds: tuple[Threshold, ...]
+    direction: Direction = Direction.ABOVE
+    expression: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Where an alert's value stands now, and how much time that says something about."""
+
+    subject: Subject
+    labels: Mapping[str, str]
+    #: where the value stands beside each threshold
+    zone_of: Callable[[Threshold], Zone]
+    #: since the sample before; None: it can be seen at any time, not only in snapshots
+    observed: timedelta | None
+    trust: Trust = Trust.GOOD
+    value: Decimal | None = None
+    fields: Mapping[str, Decimal] = field(default_factory=dict)
+    #: what exactly is wrong, for built-in alerts
+    detail: str = ""
+
+
+def of_rule(
+    rule: Rule,
+    sample: Sample,
+    zone_of: Callable[[Threshold], Zone],
+    *,
+    value: Decimal | None,
+    observed: timedelta | None,
+    trust: Trust,
+) -> Finding:
+    """The finding of a rule of the file for one sample."""
+    subject = Subject(
+        name=rule.name,
+        thresholds=rule.thresholds,
+        direction=rule.direction,
+        expression=rule.value.text,
+        labels=rule.labels,
+        annotations=rule.annotations,
+    )
+    return Finding(
+        subject=subject,
+        labels=sample.labels,
+        zone_of=zone_of,
+        observed=observed,
+        trust=trust,
+        value=value,
+        fields=sample.fields,
+    )
+
+
+def zones(rule: Rule, value: Decimal | None) -> Callable[[Threshold], Zone]:
+    """Where the value stands, per threshold; None: `when` is false, which is never a breach."""
+    if value is None:
+        return lambda _: Zone.CLEAR
+    return lambda threshold: classify(threshold, rule.direction, value)

@@ -1,0 +1,173 @@
+"""Who is told what: the difference between what is firing and what was told.
+
+Nothing is remembered here but `Notified`, so a restart, a silence or a changed route needs no
+case of its own: whoever was told less than what is true now, and is routed to, is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from alerting.engine.model import (
+    Alert,
+    Item,
+    Memory,
+    Notification,
+    Notified,
+    Reason,
+    Severity,
+    State,
+)
+from alerting.engine.routing import (
+    is_acked,
+    is_muted,
+    reason_to_tell,
+    receivers_of,
+    route_of,
+    silence_of,
+)
+from alerting.engine.rules import DELIVERY_FAILING, Ruleset
+
+# Which reason names a message that carries several: news before reminders.
+_REASONS = (Reason.ESCALATED, Reason.FIRING, Reason.REPEAT, Reason.RESOLVED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is to be sent, and what the receivers count as told from then on."""
+
+    notifications: tuple[Notification, ...]
+    notified: Mapping[tuple[str, str], Notified]
+
+
+def plan(ruleset: Ruleset, memory: Memory, *, now: datetime) -> Plan:
+    """Every notification that is due now for the alerts of one account."""
+    planner = _Planner(ruleset, memory, now)
+    for alert in memory.alerts.values():
+        severity = alert.severity
+        if alert.state is State.FIRING and severity is not None:
+            planner.tell_firing(alert, severity)
+        else:
+            planner.tell_resolved(alert)
+    return planner.finish()
+
+
+class _Planner:
+    """The working set of one plan."""
+
+    def __init__(self, ruleset: Ruleset, memory: Memory, now: datetime) -> None:
+        self.ruleset = ruleset
+        self.memory = memory
+        self.now = now
+        known = ruleset.receivers
+        self.notified = {
+            # the clock was set back: what was told ahead of now was told now
+            key: replace(entry, at=now) if entry.at > now else entry
+            for key, entry in memory.notified.items()
+            if key[1] in known
+        }
+        self.failing = frozenset(
+            alert.labels["receiver"]
+            for alert in memory.alerts.values()
+            if alert.rule == DELIVERY_FAILING and alert.state is State.FIRING
+        )
+        #: receiver -> what it is to be told
+        self.due: dict[str, list[Item]] = {}
+
+    def tell_firing(self, alert: Alert, severity: Severity) -> None:
+        """Whoever is routed to and knows less than is true."""
+        route = route_of(self.ruleset, alert)
+        if self._silenced(alert) or is_muted(route, severity, now=self.now):
+            return
+        fp = alert.fingerprint
+        acked = is_acked(self.memory.acks.get(fp), alert)
+        for receiver in receivers_of(self.ruleset, alert, self.failing):
+            entry = self.notified.get((fp, receiver))
+            reason = reason_to_tell(alert, severity, entry, route, now=self.now)
+            if reason is None or (acked and reason is Reason.REPEAT):
+                continue
+            self._tell(alert, severity, receiver, reason)
+
+    def tell_resolved(self, alert: Alert) -> None:
+        """Whoever was told of the episode, wherever the routes point by now."""
+        fp = alert.fingerprint
+        keys = [(fp, name) for name in self.ruleset.receivers if (fp, name) in self.notified]
+        if not keys or alert.flapping or self._silenced(alert):
+            return
+        route = route_of(self.ruleset, alert)
+        for entry in [self.notified[key] for key in keys]:
+            if is_muted(route, entry.severity, now=self.now):
+                continue
+            del self.notified[entry.fingerprint, entry.receiver]
+            # whoever never got a message of it has nothing to take back
+            reached = entry.delivered or entry.waiting
+            if reached and self.ruleset.receivers[entry.receiver].send_resolved:
+                item = Item(
+                    alert=alert,
+                    reason=Reason.RESOLVED,
+                    state=State.RESOLVED,
+                    severity=entry.severity,
+                )
+                self.due.setdefault(entry.receiver, []).append(item)
+
+    def finish(self) -> Plan:
+        """One notification per receiver, in the file's order of receivers."""
+        notifications = tuple(
+            _notification(receiver, self.due[receiver], self.now)
+            for receiver in self.ruleset.receivers
+            if receiver in self.due
+        )
+        return Plan(notifications=notifications, notified=self.notified)
+
+    def _silenced(self, alert: Alert) -> bool:
+        return silence_of(self.memory.silences, alert, now=self.now) is not None
+
+    def _tell(self, alert: Alert, severity: Severity, receiver: str, reason: Reason) -> None:
+        key = (alert.fingerprint, receiver)
+        entry = self.notified.get(key)
+        same = entry if entry is not None and entry.episode == alert.episode else None
+        before = same.severity if same else severity
+        item = Item(
+            alert=alert,
+            reason=reason,
+            state=State.FIRING,
+            severity=severity,
+            previous_severity=before if before != severity else None,
+            flapping=alert.flapping,
+        )
+        self.due.setdefault(receiver, []).append(item)
+        self.notified[key] = Notified(
+            fingerprint=alert.fingerprint,
+            receiver=receiver,
+            episode=alert.episode,
+            severity=max(severity, before),
+            at=self.now,
+            delivered=same is not None and same.delivered,
+            waiting=True,
+            repeats=same.repeats + 1 if same and reason is Reason.REPEAT else 0,
+            flapping=alert.flapping,
+        )
+
+
+def _notification(receiver: str, items: list[Item], now: datetime) -> Notification:
+    worst_first = sorted(items, key=_order)
+    reasons = {item.reason for item in items}
+    return Notification(
+        receiver=receiver,
+        account=worst_first[0].alert.account,
+        reason=next(reason for reason in _REASONS if reason in reasons),
+        severity=worst_first[0].severity,
+        observed_at=now,
+        items=tuple(worst_first),
+    )
+
+
+def _order(item: Item) -> tuple[bool, int, str, tuple[tuple[str, str], ...]]:
+    return (
+        item.state is State.RESOLVED,
+        -item.severity.rank,
+        item.alert.rule,
+        tuple(sorted(item.alert.labels.items())),
+    )

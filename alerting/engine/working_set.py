@@ -1,0 +1,161 @@
+"""The alerts of one evaluation while it runs: the only place that changes them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from alerting.engine import lifecycle
+from alerting.engine.finding import Finding
+from alerting.engine.identity import fingerprint
+from alerting.engine.lifecycle import Change
+from alerting.engine.model import Alert, ChangeReason, Level, Severity, State, Transition
+from alerting.engine.rules import Flapping
+from alerting.units import ZERO
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+# A position whose row is missing from so many good snapshots counts as closed.
+_GONE_AFTER = 2
+
+
+class WorkingSet:
+    """Everything that leaves it is frozen again."""
+
+    def __init__(self, alerts: Mapping[str, Alert], now: datetime) -> None:
+        self.now = now
+        self.alerts = dict(alerts)
+        #: rules with an alert that is remembered; all others are quick to judge
+        self.known_rules = {alert.rule for alert in alerts.values()}
+        self.transitions: list[Transition] = []
+
+    def of_rule(self, name: str) -> list[Alert]:
+        """The remembered alerts of a rule."""
+        return [alert for alert in self.alerts.values() if alert.rule == name]
+
+    def known(self, rule: str, labels: Mapping[str, str]) -> Alert | None:
+        """The remembered alert of a rule and labels."""
+        return self.alerts.get(fingerprint(rule, labels)) if rule in self.known_rules else None
+
+    def apply(self, finding: Finding, *, observed: timedelta) -> None:
+        """Advance every level of one alert and store what changed."""
+        subject, now = finding.subject, self.now
+        fp = fingerprint(subject.name, finding.labels)
+        alert = self.alerts.get(fp) or Alert(rule=subject.name, labels=finding.labels)
+        known = {level.severity: level for level in alert.levels}
+        alert = replace(
+            alert,
+            extra_labels=subject.labels,
+            annotations=subject.annotations,
+            value=finding.value,
+            values=finding.fields,
+            thresholds={each.severity: (each.line, each.clear) for each in subject.thresholds},
+            direction=subject.direction,
+            expression=subject.expression,
+            detail=finding.detail or alert.detail,
+            judged_at=now,
+            missed=0,
+        )
+        levels, changes = [], []
+        for threshold in subject.thresholds:
+            level, change = lifecycle.advance(
+                known.get(threshold.severity) or Level(severity=threshold.severity),
+                finding.zone_of(threshold),
+                threshold,
+                now=now,
+                observed=observed,
+                trust=finding.trust,
+            )
+            levels.append(level)
+            changes += [change] if change else []
+        self._store_changes(alert, levels, changes)
+
+    def touch(self, alert: Alert) -> None:
+        """Its row is there, though it cannot be judged: it is not missing."""
+        self.alerts[alert.fingerprint] = replace(alert, missed=0)
+
+    def count_missing_rows(self, rule: str, present: Collection[Mapping[str, str]]) -> None:
+        """A good snapshot has these rows: end the alerts whose row is gone."""
+        for alert in self.of_rule(rule):
+            if alert.labels in present:
+                continue
+            missed = replace(alert, missed=alert.missed + 1)
+            self.alerts[alert.fingerprint] = missed
+            if missed.missed >= _GONE_AFTER:
+                self.end(missed, ChangeReason.GONE)
+
+    def match_thresholds(self, alert: Alert, wanted: Collection[Severity]) -> None:
+        """Keep an alert's states under a changed ladder; severity is no part of its identity."""
+        if {level.severity for level in alert.levels} <= set(wanted):
+            return
+        if len(alert.levels) == 1 and len(wanted) == 1:
+            (severity,) = wanted
+            level = replace(alert.levels[0], severity=severity)
+            self.alerts[alert.fingerprint] = replace(alert, levels=(level,))
+        else:
+            self.end(alert, ChangeReason.RULE_REMOVED, keep=wanted)
+
+    def end(self, alert: Alert, reason: ChangeReason, *, keep: Collection[Severity] = ()) -> None:
+        """End the levels whose severity is not in `keep`."""
+        levels, changes = [], []
+        for level in alert.levels:
+            if level.severity in keep:
+                levels.append(level)
+                continue
+            ended, change = lifecycle.end(level, reason)
+            levels.append(ended)
+            changes += [change] if change else []
+        self._store_changes(alert, levels, changes)
+
+    def update_flapping(self, flapping: Flapping | None) -> None:
+        """Look at how often each alert went up and down lately."""
+        for fp, alert in self.alerts.items():
+            self.alerts[fp] = self._with_flapping(alert, flapping)
+
+    def _with_flapping(self, alert: Alert, flapping: Flapping | None) -> Alert:
+        if flapping is None:
+            return replace(alert, flips=(), flapping=False) if alert.flips else alert
+        recent = tuple(at for at in alert.flips if ZERO <= self.now - at < flapping.within)
+        # it must calm down well below where it started, or flapping itself would flap
+        most = flapping.changes // 2 if alert.flapping else flapping.changes
+        return replace(alert, flips=recent, flapping=len(recent) > most)
+
+    def _store_changes(self, alert: Alert, levels: list[Level], changes: list[Change]) -> None:
+        before, after = alert.state, replace(alert, levels=tuple(levels))
+        if before is not State.FIRING and after.state is not State.INACTIVE:
+            active = [r.active_at for r in levels if r.state is not State.INACTIVE and r.active_at]
+            after = replace(after, active_at=min(active))
+        if before is not State.FIRING and after.state is State.FIRING:
+            after = self._begin_episode(after)
+        if after.state is State.FIRING and after.severity is not None:
+            after = replace(after, worst=max(after.worst or after.severity, after.severity))
+        if before is State.FIRING and after.state is not State.FIRING:
+            after = replace(after, resolved_at=self.now, resolved_why=changes[-1].reason)
+        if (before is State.FIRING) is not (after.state is State.FIRING):
+            after = replace(after, flips=(*after.flips, self.now))
+        self.alerts[after.fingerprint] = after
+        self.transitions += [self._transition(after, change) for change in changes]
+
+    def _begin_episode(self, alert: Alert) -> Alert:
+        return replace(
+            alert,
+            fired_at=self.now,
+            episode=(self.now - _EPOCH) // _MILLISECOND,
+            resolved_at=None,
+            resolved_why=None,
+            worst=None,
+        )
+
+    def _transition(self, alert: Alert, change: Change) -> Transition:
+        return Transition(
+            at=self.now,
+            rule=alert.rule,
+            labels=alert.shown_labels,
+            severity=change.level.severity,
+            source=change.source,
+            target=change.target,
+            value=alert.value,
+            reason=change.reason,
+            fingerprint=alert.fingerprint,
+        )
