@@ -15,7 +15,6 @@ from alerting.errors import AlertingError, StoreError
 from alerting.messages.rendering import Renderer
 from alerting.notify.receivers import Attempt, Notifier, SendOutcome
 from alerting.notify.settings import ReceiverSettings
-from alerting.store.documents import payload
 from alerting.store.state import LONGEST_HOLD, OutboxRow, Store
 
 log = logging.getLogger("alerting.delivery")
@@ -89,7 +88,7 @@ class ReceiverWorker:
                 self._notifier = self._build(self._receiver)
             render = self._renderer.plain if row.simplified else self._renderer.render
             form, now = self._notifier.format, self._clock()
-            message = render(payload(row.notification), form, maybe_repeat=row.maybe_sent, now=now)
+            message = render(row.notification, form, maybe_repeat=row.maybe_sent, now=now)
             return self._notifier.send(message)
         except AlertingError as error:
             return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])

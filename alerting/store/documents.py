@@ -14,17 +14,14 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alerting.engine.model import AccountState, Alert, Direction, Item, Notification, State
+from alerting.engine.model import AccountState, Alert, Notification
 from alerting.errors import StoreError
-from alerting.units import EXACT, plain, rfc3339
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-Document = dict[str, Any]
 #: What is stored as a document.
 Kind = TypeVar("Kind", AccountState, Alert, Notification)
 
@@ -89,64 +86,3 @@ def _adapter(kind: str) -> TypeAdapter[Any]:
 
     kinds = {each.__name__: each for each in (AccountState, Alert, Notification)}
     return TypeAdapter(kinds[kind])
-
-
-def payload(notification: Notification) -> Document:
-    """What the templates are given of a notification."""
-    return {
-        "receiver": notification.receiver,
-        "account": notification.account,
-        "reason": notification.reason.value,
-        "severity": notification.severity.value,
-        "observed_at": rfc3339(notification.observed_at),
-        "alerts": [_encode_item(item) for item in notification.items],
-    }
-
-
-def _encode_item(item: Item) -> Document:
-    alert = item.alert
-    line = alert.thresholds.get(item.severity)
-    threshold, clear = line if line and not alert.detail else (None, None)
-    distance = None
-    if alert.value is not None and threshold is not None:
-        far, near = alert.value, threshold
-        if alert.direction is Direction.BELOW:
-            far, near = near, far
-        distance = EXACT.subtract(far, near)
-    previous = item.previous_severity
-    return {
-        "id": alert.id,
-        "fingerprint": alert.fingerprint,
-        "episode": alert.episode,
-        "rule": alert.rule,
-        "expression": alert.expression,
-        # sorted, as everything in a stored document is: the order is seen in messages
-        "labels": dict(sorted(alert.shown_labels.items())),
-        "state": item.state.value,
-        "reason": item.reason.value,
-        "severity": item.severity.value,
-        "previous_severity": previous.value if previous else None,
-        "value": _shown(alert.value),
-        "threshold": _shown(threshold),
-        "clear": _shown(clear),
-        "direction": alert.direction.value,
-        "distance": _shown(distance),
-        "active_at": _instant(alert.active_at),
-        "fired_at": _instant(alert.fired_at),
-        "resolved_at": _instant(alert.resolved_at) if item.state is State.RESOLVED else None,
-        "why": alert.resolved_why.value
-        if item.state is State.RESOLVED and alert.resolved_why
-        else None,
-        "detail": alert.detail,
-        "flapping": item.flapping,
-        "annotations": dict(alert.annotations),
-        "values": {name: plain(number) for name, number in alert.values.items()},
-    }
-
-
-def _instant(instant: datetime | None) -> str | None:
-    return None if instant is None else rfc3339(instant)
-
-
-def _shown(number: Decimal | None) -> str | None:
-    return None if number is None else plain(number)
