@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+from jinja2 import defaults
 
 from alerting.engine.model import Direction, Severity
 from alerting.engine.rules import Rule, Scope, Threshold
-from alerting.messages.check import check_templates
-from alerting.messages.rendering import default_templates
+from alerting.messages.check import annotation_names, check_templates
+from alerting.messages.phrases import describe
+from alerting.messages.rendering import context_of, default_templates, make_environment
+from tests.support.messages import NOW, firing, notification_of
 
 
 def rule(annotations, scope=Scope.WALLET, **kwargs) -> Rule:
@@ -83,3 +88,35 @@ def test_check_reads_annotations_by_the_rules_scope(annotations, kwargs, problem
     else:
         assert problem in problems[0]
         assert problems[0].startswith("rule floor: annotations.")
+
+
+# ── what docs/messages.md says that templates can use ───────────────────────
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "messages.md").read_text(encoding="utf-8")
+
+
+def documented(*tables: str) -> set[str]:
+    """The names in the first column of the tables with these heads."""
+    names = []
+    for head in tables:
+        rows = DOCUMENT.partition(f"\n| {head} |")[2].partition("\n\n")[0].splitlines()[2:]
+        names += [name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert len(names) == len(set(names)), "a name stands there twice"
+    return set(names)
+
+
+def test_document_lists_all_data_of_a_message():
+    assert documented("of the message") == set(
+        context_of(notification_of(firing()), maybe_repeat=False, now=NOW)
+    )
+
+
+def test_document_lists_all_data_of_an_alert():
+    data = set(describe(firing(), now=NOW))
+    assert documented("of each alert", "words") == data
+    assert annotation_names() == data | {"now", "observed_at"}
+
+
+def test_document_lists_all_filters():
+    environment = make_environment(None, escape=None, markup=False)
+    assert documented("filter") == set(environment.filters) - set(defaults.DEFAULT_FILTERS)

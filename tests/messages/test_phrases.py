@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from alerting.messages import phrases
-from tests.support.messages import NOW
+from tests.support.messages import NOW, firing
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,14 @@ def test_filters_never_fail(filter_, value, text):
 )
 def test_ago(value, text):
     assert phrases.ago(value, now=NOW) == text
+
+
+def test_labels_that_the_rule_adds_stand_among_the_others_by_name():
+    item = firing(
+        labels={"account": "main", "base_asset": "USDT", "exchange": "X", "symbol": "BTCUSDT"},
+        extra_labels={"desk": "night", "team": "risk"},
+    )
+    line = phrases.describe(item, now=NOW)["label_line"]
+    assert line == (
+        "account main · base_asset USDT · desk night · exchange X · symbol BTCUSDT · team risk"
+    )

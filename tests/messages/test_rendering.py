@@ -6,15 +6,18 @@ import html
 import os
 import re
 import threading
+from dataclasses import replace
 from email.headerregistry import Address
 from pathlib import Path
 
 import pytest
 
+from alerting.engine.model import Alert, Item, Notification, Reason, Severity, State
 from alerting.messages import phrases
 from alerting.messages.formats import TITLE_LIMIT, Format, Message
 from alerting.messages.rendering import Renderer
 from alerting.notify.email import Mailbox, compose
+from alerting.store import documents
 from tests.support import service_rules as rules
 from tests.support.messages import HOSTILE, NOW, builtin, firing, notification_of, over, ratio
 
@@ -428,3 +431,23 @@ def test_one_renderer_serves_many_threads():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_key_names_the_outbox_row_in_every_process():
+    item = Item(
+        alert=Alert(rule="floor", labels={"account": "main"}, episode=1),
+        reason=Reason.FIRING,
+        state=State.FIRING,
+        severity=Severity.CRITICAL,
+    )
+    told = notification_of(item)
+    stored = documents.load(Notification, documents.dump(told))
+    assert render(stored).key == render(told, Format.EMAIL, maybe_repeat=True).key
+    others = [
+        replace(told, receiver="phone"),
+        replace(told, observed_at=NOW),
+        replace(told, items=(replace(item, reason=Reason.REPEAT),)),
+        replace(told, items=(replace(item, alert=replace(item.alert, episode=2)),)),
+        replace(told, items=(item, item)),
+    ]
+    assert len({render(each).key for each in (told, *others)}) == 6
