@@ -1,14 +1,15 @@
 # The state lives in the volume /var/lib/alerting, the rules are mounted at /etc/alerting/rules.yaml.
-# docs/deploy.md says how to run it; .ci/dockerfile.py carries these steps out without a Docker engine.
+# docs/deploy.md says how to run it; tests/docs/test_dockerfile.py checks these steps.
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE ./
 COPY templates templates
 COPY alerting alerting
 RUN python -m venv /opt/alerting
+RUN /opt/alerting/bin/pip install --quiet --no-cache-dir --require-hashes --requirement requirements.lock
 RUN PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-    /opt/alerting/bin/pip install --quiet --no-cache-dir --disable-pip-version-check .
+    /opt/alerting/bin/pip install --quiet --no-cache-dir --no-deps .
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --user-group --home-dir /var/lib/alerting --create-home alerting \

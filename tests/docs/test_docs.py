@@ -287,6 +287,7 @@ def test_nothing_is_installed_but_what_is_needed():
         "pyyaml",
         "requests",
         "tzdata",
+        "urllib3",
     }
 
 
@@ -303,3 +304,33 @@ def test_each_dependency_is_pinned():
     assert all(re.fullmatch(r"[\w.-]+==[\w.]+", pin) for pin in pins)
     names = {pin.split("==")[0].lower() for pin in pins}
     assert {re.match(r"[\w-]+", requirement)[0].lower() for requirement in wanted} <= names
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_the_lock_is_the_pins_with_hashes(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    locked = re.findall(r"^([\w.-]+)(?:\[\w,]+\])?==([\w.]+) \\$", text, re.MULTILINE)
+    pins = dict(
+        line.lower().split("==")
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    )
+
+    assert locked
+    assert {n.lower().replace("-", "_"): v for n, v in locked}.items() <= {
+        n.replace("-", "_"): v for n, v in pins.items()
+    }.items()
+    assert text.count("--hash=sha256:") > 2 * len(locked)
+    assert "://" not in text
+
+
+def test_the_lock_has_all_that_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, wanted in (
+        ("requirements.lock", project["dependencies"]),
+        ("requirements-dev.lock", project["optional-dependencies"]["dev"]),
+    ):
+        text = (ROOT / name).read_text(encoding="utf-8").lower()
+        for requirement in wanted:
+            asked = re.match(r"[\w-]+", requirement)[0].lower()
+            assert re.search(rf"^{asked}(\[|==)", text, re.MULTILINE)
