@@ -244,7 +244,7 @@ def _check(args: argparse.Namespace) -> int:
     from alerting.config.load import load_config
     from alerting.config.yaml_reader import read_yaml
     from alerting.exchanges.coinswitch.client import check_key_pair
-    from alerting.messages.rendering import check_templates
+    from alerting.messages.check import check_templates
     from alerting.notify.receivers import receiver_problem
 
     path = Path(args.file) if args.file else _config_path(args)

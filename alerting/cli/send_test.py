@@ -8,12 +8,12 @@ from datetime import datetime
 from pathlib import Path
 
 from alerting.config.settings import Config
+from alerting.engine.model import Alert, Item, Notification, Reason, Severity, State
 from alerting.errors import AlertingError
 from alerting.messages.rendering import Renderer
 from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
 from alerting.notify.settings import ReceiverSettings
 from alerting.store.state import Store
-from alerting.units import rfc3339
 
 # The notifiers bound a send themselves; this is for one that does not keep to it.
 _PATIENCE = 60.0
@@ -48,7 +48,7 @@ def _send(receiver: ReceiverSettings, renderer: Renderer, now: datetime) -> Atte
     except AlertingError as error:
         return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error))
     message = renderer.render(
-        _payload(receiver.name, now), notifier.format, maybe_repeat=False, now=now
+        _notification(receiver.name, now), notifier.format, maybe_repeat=False, now=now
     )
     return notifier.send(message)
 
@@ -66,37 +66,21 @@ def _note_accepted(
     store.close()
 
 
-def _payload(receiver: str, now: datetime) -> dict[str, object]:
-    at = rfc3339(now)
-    return {
-        "receiver": receiver,
-        "account": None,
-        "reason": "firing",
-        "severity": "info",
-        "observed_at": at,
-        "alerts": [
-            {
-                "id": "test000",
-                "fingerprint": "0" * 64,
-                "episode": int(now.timestamp() * 1000),
-                "rule": "send-test",
-                "labels": {"receiver": receiver},
-                "state": "firing",
-                "reason": "firing",
-                "severity": "info",
-                "previous_severity": None,
-                "value": None,
-                "threshold": None,
-                "clear": None,
-                "direction": "above",
-                "distance": None,
-                "active_at": at,
-                "fired_at": at,
-                "resolved_at": None,
-                "why": None,
-                "detail": "This is a test message: nothing is wrong. Alerts will look like this.",
-                "annotations": {},
-                "values": {},
-            }
-        ],
-    }
+def _notification(receiver: str, now: datetime) -> Notification:
+    alert = Alert(
+        rule="send-test",
+        labels={"receiver": receiver},
+        detail="This is a test message: nothing is wrong. Alerts will look like this.",
+        episode=int(now.timestamp() * 1000),
+        active_at=now,
+        fired_at=now,
+    )
+    item = Item(alert=alert, reason=Reason.FIRING, state=State.FIRING, severity=Severity.INFO)
+    return Notification(
+        receiver=receiver,
+        account=None,
+        reason=item.reason,
+        severity=item.severity,
+        observed_at=now,
+        items=(item,),
+    )

@@ -61,7 +61,7 @@ class ScopeSpec:
 
 
 SCOPES: Mapping[Scope, ScopeSpec] = {
-    Scope.ACCOUNT: ScopeSpec(labels=("account",), derived=("snapshot_age", "poll_failures")),
+    Scope.ACCOUNT: ScopeSpec(labels=("account",), fields=("snapshot_age", "poll_failures")),
     Scope.WALLET: ScopeSpec(
         labels=("account", "base_asset"),
         fields=WALLET_FIELDS,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alerting.engine.identity import fingerprint, short_id
-from alerting.units import ZERO
+from alerting.units import EXACT, ZERO
 
 
 @functools.total_ordering
@@ -229,6 +229,10 @@ class Alert:
         """The account it is about; None for alerts about the program itself."""
         return self.labels.get("account")
 
+    def bounds(self, severity: Severity) -> tuple[Decimal, Decimal] | None:
+        """(threshold, clear) of a severity; None where `detail` says what is wrong."""
+        return None if self.detail else self.thresholds.get(severity)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transition:
@@ -283,6 +287,28 @@ class Item:
     previous_severity: Severity | None = None
     #: it goes up and down, and nothing more is said until it settles
     flapping: bool = False
+
+    @property
+    def threshold(self) -> Decimal | None:
+        """Where the severity begins; None where `detail` says what is wrong."""
+        bounds = self.alert.bounds(self.severity)
+        return bounds[0] if bounds else None
+
+    @property
+    def clear(self) -> Decimal | None:
+        """Where the severity ends; None where `detail` says what is wrong."""
+        bounds = self.alert.bounds(self.severity)
+        return bounds[1] if bounds else None
+
+    @property
+    def distance(self) -> Decimal | None:
+        """How far the value is past the threshold, negative on the safe side; None without one."""
+        value, threshold = self.alert.value, self.threshold
+        if value is None or threshold is None:
+            return None
+        if self.alert.direction is Direction.BELOW:
+            value, threshold = threshold, value
+        return EXACT.subtract(value, threshold)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

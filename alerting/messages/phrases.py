@@ -1,18 +1,19 @@
 """How numbers, times and alerts are put into words; and how foreign text is made harmless.
 
-All results are plain text: escaping for a service is rendering.py's business.
+All results are plain text: escaping for a service is formats.py's business.
 """
 
 from __future__ import annotations
 
+import heapq
 import re
 import unicodedata
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from alerting.units import EXACT, ZERO, format_duration, parse_instant, plain
+from alerting.engine.model import Item, State
+from alerting.units import EXACT, ZERO, format_duration, plain
 
 #: One alert as templates see it: plain str, Decimal, datetime, dict and None only.
 Data = dict[str, Any]
@@ -163,27 +164,47 @@ def _rough(length: timedelta) -> str:
 # ── alerts ──────────────────────────────────────────────────────────────────
 
 
-def describe(item: Mapping[str, Any], *, now: datetime) -> Data:
-    """Give an alert of a payload as templates see it: cleaned, with its ready-made phrases."""
-    labels = {clean_name(k): clean_name(str(v)) for k, v in item["labels"].items()}
-    alert: Data = {
-        "id": clean_name(item["id"]),
-        "rule": clean_name(item["rule"]),
+def describe(item: Item, *, now: datetime) -> Data:
+    """Give an alert as templates see it: cleaned, with its ready-made phrases.
+
+    Its annotations are left as they are: templates of their own.
+    """
+    alert, resolved = item.alert, item.state is State.RESOLVED
+    why = alert.resolved_why if resolved else None
+    # both come out of the state file in the order of their names, and so do they together
+    shown = heapq.merge(alert.extra_labels.items(), alert.labels.items(), key=lambda pair: pair[0])
+    labels = {clean_name(name): clean_name(text) for name, text in shown}
+    data: Data = {
+        "id": alert.id,
+        "rule": clean_name(alert.rule),
         "labels": labels,
         "account": labels.get("account", "alerting"),
-        "episode": item.get("episode", 0),
-        "expression": clean_name(item.get("expression") or ""),
-        "flapping": bool(item.get("flapping")),
-        "detail": fit_lines(clean(item.get("detail") or "", multiline=True)),
-        "values": {clean_name(k): _number(v) for k, v in item.get("values", {}).items()},
+        "episode": alert.episode,
+        "expression": clean_name(alert.expression),
+        "flapping": item.flapping,
+        "detail": fit_lines(clean(alert.detail, multiline=True)),
+        "values": {clean_name(name): _exact(number) for name, number in alert.values.items()},
+        "annotations": dict(alert.annotations),
+        "state": item.state.value,
+        "reason": item.reason.value,
+        "severity": item.severity.value,
+        "previous_severity": item.previous_severity.value if item.previous_severity else None,
+        "direction": alert.direction.value,
+        "why": why.value if why else None,
+        "value": _exact(alert.value),
+        "threshold": _exact(item.threshold),
+        "clear": _exact(item.clear),
+        "distance": _exact(item.distance),
+        "active_at": alert.active_at,
+        "fired_at": alert.fired_at,
+        "resolved_at": alert.resolved_at if resolved else None,
     }
-    for key in ("state", "reason", "severity", "previous_severity", "direction", "why"):
-        alert[key] = item.get(key)
-    for key in ("value", "threshold", "clear", "distance"):
-        alert[key] = _number(item.get(key))
-    for key in ("active_at", "fired_at", "resolved_at"):
-        alert[key] = parse_instant(item[key]) if item.get(key) else None
-    return alert | _phrases(alert, now)
+    return data | _phrases(data, now)
+
+
+def _exact(number: Decimal | None) -> Decimal | None:
+    """The number that people are shown: without an exponent or a quotient's endless tail."""
+    return None if number is None else Decimal(plain(number))
 
 
 def _phrases(alert: Data, now: datetime) -> Data:
@@ -212,7 +233,7 @@ def is_ratio(alert: Data) -> bool:
 
 
 def _reads_as_ratio(alert: Data) -> bool:
-    """Go by what is measured; by the rule's name where a payload does not say that."""
+    """Go by what is measured; by the rule's name where an alert does not say that."""
     return bool(_RATIO.search(alert["expression"] or alert["rule"]))
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from alerting.messages.formats import Format
 from alerting.messages.phrases import clean
-from alerting.messages.rendering import Format
 from alerting.net.http_attempt import HttpAttempt
 from alerting.redaction import REDACTOR
 

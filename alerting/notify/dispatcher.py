@@ -88,9 +88,8 @@ class ReceiverWorker:
                 self._notifier = self._build(self._receiver)
             render = self._renderer.plain if row.simplified else self._renderer.render
             form, now = self._notifier.format, self._clock()
-            return self._notifier.send(
-                render(row.payload, form, maybe_repeat=row.maybe_sent, now=now)
-            )
+            message = render(row.notification, form, maybe_repeat=row.maybe_sent, now=now)
+            return self._notifier.send(message)
         except AlertingError as error:
             return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
         except Exception as error:

@@ -22,7 +22,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from alerting.messages.rendering import Format, Message
+from alerting.messages.formats import Format, Message
 from alerting.net.apprise_probe import Probe
 from alerting.notify.attempts import Attempt, SendOutcome, attempt
 from alerting.redaction import REDACTOR, Secret

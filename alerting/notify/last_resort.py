@@ -24,7 +24,6 @@ from alerting.errors import AlertingError, StoreError
 from alerting.messages.rendering import Renderer
 from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
 from alerting.notify.settings import ReceiverSettings
-from alerting.store import documents as codec
 
 log = logging.getLogger("alerting.emergency")
 
@@ -171,10 +170,7 @@ def _attempt(receiver: ReceiverSettings, notification: Notification) -> Attempt:
     except AlertingError as error:
         return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
     message = Renderer(overrides=None).plain(
-        codec.payload(notification),
-        notifier.format,
-        maybe_repeat=False,
-        now=notification.observed_at,
+        notification, notifier.format, maybe_repeat=False, now=notification.observed_at
     )
     return notifier.send(message)
 

@@ -15,7 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from alerting.errors import AlertingError
-from alerting.messages.rendering import Format, Message, format_of
+from alerting.messages.formats import Format, Message, format_of
 from alerting.net.apprise_probe import probing, silence
 from alerting.notify.attempts import Attempt, SendOutcome, verdict
 from alerting.notify.settings import ReceiverSettings

@@ -24,6 +24,7 @@ from alerting.engine.evaluation import Evaluation
 from alerting.engine.model import (
     AccountState,
     Ack,
+    Alert,
     Memory,
     Notification,
     Notified,
@@ -33,7 +34,7 @@ from alerting.engine.model import (
     Transition,
 )
 from alerting.errors import StoreError
-from alerting.store import documents as codec
+from alerting.store import documents
 from alerting.store.documents import from_micros, to_micros
 
 log = logging.getLogger("alerting.store")
@@ -165,7 +166,7 @@ class OutboxRow:
 
     id: int
     receiver: str
-    payload: dict[str, Any]
+    notification: Notification
     created_at: datetime
     expires_at: datetime
     #: this one included
@@ -284,7 +285,7 @@ class Store:
         """Every account that was ever evaluated."""
         with self._errors(), self._lock:
             rows = self._connection.execute("SELECT name, document FROM accounts").fetchall()
-        return {name: codec.decode_account(name, json.loads(text)) for name, text in rows if name}
+        return {name: documents.load(AccountState, text) for name, text in rows if name}
 
     def evaluations(self) -> dict[str, datetime]:
         """When each account was last evaluated, whatever its poll gave."""
@@ -316,19 +317,16 @@ class Store:
 
     def _load(self, account: str) -> Memory:
         try:
-            return self._read(account)
-        except (ValueError, LookupError, TypeError) as error:
+            with documents.reading("a record"):
+                return self._read(account)
+        except StoreError as error:
             what = f"what it holds of account {account!r} cannot be read"
             raise StoreError(f"state file {self._path}: {what} ({error})") from error
 
     def _read(self, account: str) -> Memory:
         query = self._connection.execute
         known = query("SELECT document FROM accounts WHERE name = ?", (account,)).fetchone()
-        state = (
-            codec.decode_account(account, json.loads(known[0]))
-            if known
-            else AccountState(name=account)
-        )
+        state = documents.load(AccountState, known[0]) if known else AccountState(name=account)
         alerts = query("SELECT fingerprint, document FROM alerts WHERE account = ?", (account,))
         told = query(
             """
@@ -343,7 +341,7 @@ class Store:
         )
         return Memory(
             account=state,
-            alerts={fp: codec.decode_alert(json.loads(text)) for fp, text in alerts},
+            alerts={fp: documents.load(Alert, text) for fp, text in alerts},
             notified={(row[0], row[1]): _told(row) for row in told},
             silences=self._silences(),
             acks=self._acks(),
@@ -387,7 +385,7 @@ class Store:
             "INSERT INTO accounts (name, document, evaluated_at) VALUES (?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET document = excluded.document, "
             "evaluated_at = excluded.evaluated_at",
-            (account, codec.dumps(codec.encode_account(after.account)), to_micros(evaluation.at)),
+            (account, documents.dump(after.account), to_micros(evaluation.at)),
         )
         for fp in before.alerts.keys() - after.alerts.keys():
             run("DELETE FROM alerts WHERE fingerprint = ?", (fp,))
@@ -396,7 +394,7 @@ class Store:
                 run(
                     "INSERT INTO alerts (fingerprint, account, document) VALUES (?, ?, ?) "
                     "ON CONFLICT (fingerprint) DO UPDATE SET document = excluded.document",
-                    (fp, account, codec.dumps(codec.encode_alert(alert))),
+                    (fp, account, documents.dump(alert)),
                 )
         for key in before.notified.keys() - after.notified.keys():
             run("DELETE FROM told WHERE fingerprint = ? AND receiver = ?", key)
@@ -474,7 +472,7 @@ class Store:
                 notification.receiver,
                 account,
                 notification.severity.rank,
-                codec.dumps(codec.payload(notification)),
+                documents.dump(notification),
                 created,
                 created + self._deliver_within // timedelta(microseconds=1),
             ),
@@ -495,7 +493,7 @@ class Store:
                 "INSERT INTO silences (matchers, starts_at, ends_at, author, reason) "
                 "VALUES (?, ?, ?, ?, ?) RETURNING id",
                 (
-                    codec.dumps(dict(silence.matchers)),
+                    documents.dumps(dict(silence.matchers)),
                     to_micros(silence.starts_at),
                     to_micros(silence.ends_at),
                     silence.author,
@@ -655,7 +653,7 @@ class Store:
         return OutboxRow(
             id=row[0],
             receiver=receiver,
-            payload=json.loads(row[1]),
+            notification=documents.load(Notification, row[1]),
             created_at=from_micros(row[2]),
             expires_at=from_micros(row[3]),
             attempts=row[4] + 1,
@@ -1012,11 +1010,11 @@ def _unpack(packed: bytes) -> str:
 
 
 def _past_message(row: tuple[Any, ...], fingerprint: str) -> PastMessage:
-    created, receiver, status, attempts, reason, finished, next_at, payload = row
+    created, receiver, status, attempts, reason, finished, next_at, text = row
     reasons = [
-        alert["reason"]
-        for alert in json.loads(payload)["alerts"]
-        if alert["fingerprint"] == fingerprint
+        item.reason.value
+        for item in documents.load(Notification, text).items
+        if item.alert.fingerprint == fingerprint
     ]
     return PastMessage(
         at=from_micros(created),

@@ -6,34 +6,26 @@ import html
 import os
 import re
 import threading
-from datetime import timedelta
-from decimal import Decimal
+from dataclasses import replace
 from email.headerregistry import Address
 from pathlib import Path
 
 import pytest
 
-from alerting.engine.feeds import Scope
-from alerting.engine.model import Direction, Severity
-from alerting.engine.rules import Rule, Threshold
+from alerting.engine.model import Alert, Item, Notification, Reason, Severity, State
 from alerting.messages import phrases
-from alerting.messages.rendering import (
-    TITLE_LIMIT,
-    Format,
-    Message,
-    Renderer,
-    check_templates,
-    format_of,
-)
+from alerting.messages.formats import TITLE_LIMIT, Format, Message
+from alerting.messages.rendering import Renderer
 from alerting.notify.email import Mailbox, compose
+from alerting.store import documents
 from tests.support import service_rules as rules
-from tests.support.messages import NOW, builtin, firing, over, payload_of, ratio
+from tests.support.messages import HOSTILE, NOW, builtin, firing, notification_of, over, ratio
 
 GOLDEN = Path(__file__).parents[1] / "data" / "messages"
 
 
-def render(payload, fmt=Format.TEXT, *, overrides=None, maybe_repeat=False) -> Message:
-    return Renderer(overrides=overrides).render(payload, fmt, maybe_repeat=maybe_repeat, now=NOW)
+def render(told, fmt=Format.TEXT, *, overrides=None, maybe_repeat=False) -> Message:
+    return Renderer(overrides=overrides).render(told, fmt, maybe_repeat=maybe_repeat, now=NOW)
 
 
 # ── golden messages ─────────────────────────────────────────────────────────
@@ -45,21 +37,20 @@ floor_info = firing(
     value="-6.778517",
     threshold="0",
     clear="0",
-    distance="6.778517",
     annotations={},
 )
 CASES = {
-    "firing": payload_of(firing()),
-    "escalated": payload_of(firing(reason="escalated", previous_severity="warning")),
-    "repeat": payload_of(ratio(reason="repeat")),
-    "repeat-milder": payload_of(
+    "firing": notification_of(firing()),
+    "escalated": notification_of(firing(reason="escalated", previous_severity="warning")),
+    "repeat": notification_of(ratio(reason="repeat")),
+    "repeat-milder": notification_of(
         firing(reason="repeat", severity="warning", previous_severity="critical")
     ),
-    "holding": payload_of(firing(reason="repeat", value="270", distance="-20")),
-    "resolved": payload_of(over(firing(), value="1102.5", distance="-852.5")),
-    "gone": payload_of(over(ratio(), why="gone")),
-    "blind": payload_of(builtin()),
-    "program": payload_of(
+    "holding": notification_of(firing(reason="repeat", value="270")),
+    "resolved": notification_of(over(firing(), value="1102.5")),
+    "gone": notification_of(over(ratio(), why="gone")),
+    "blind": notification_of(builtin()),
+    "program": notification_of(
         builtin(
             rule="delivery-failing",
             severity="warning",
@@ -67,11 +58,11 @@ CASES = {
             detail="3 messages wait for phone: 401 Unauthorized",
         )
     ),
-    "negative": payload_of(floor_info),
-    "three": payload_of(
+    "negative": notification_of(floor_info),
+    "three": notification_of(
         firing(reason="escalated", previous_severity="warning"), ratio(), over(floor_info)
     ),
-    "three-resolved": payload_of(over(firing()), over(ratio(), why="gone"), over(floor_info)),
+    "three-resolved": notification_of(over(firing()), over(ratio(), why="gone"), over(floor_info)),
 }
 
 
@@ -94,7 +85,7 @@ def test_message_reads_exactly(case, fmt):
 
 
 @pytest.mark.parametrize(
-    ("payload", "title"),
+    ("told", "title"),
     [
         pytest.param(
             CASES["firing"],
@@ -140,9 +131,9 @@ def test_message_reads_exactly(case, fmt):
         ),
     ],
 )
-def test_first_line_says_severity_what_how_bad_and_where(payload, title):
-    assert render(payload).title == title
-    assert render(payload, Format.TELEGRAM).title == title
+def test_first_line_says_severity_what_how_bad_and_where(told, title):
+    assert render(told).title == title
+    assert render(told, Format.TELEGRAM).title == title
 
 
 def test_possible_repeat_is_said_in_the_first_line_of_every_service():
@@ -156,8 +147,8 @@ def test_possible_repeat_is_said_in_the_first_line_of_every_service():
 
 
 def test_a_value_just_past_the_line_does_not_look_as_if_it_stood_on_it():
-    payload = payload_of(ratio(value="0.350000001", distance="0.000000001"))
-    title = render(payload).title
+    told = notification_of(ratio(value="0.350000001"))
+    title = render(told).title
     assert "35.0000001%, 0.0000001 points above 35%" in title
 
 
@@ -189,7 +180,7 @@ def many(count: int, **changes):
 @pytest.mark.parametrize("fmt", list(Format))
 @pytest.mark.parametrize("count", [2, 40, 700])
 def test_limits_are_met_by_leaving_out_whole_alerts_the_mildest_first(fmt, count):
-    message = render(payload_of(*many(count)), fmt)
+    message = render(notification_of(*many(count)), fmt)
     body = message.body.replace("\\", "")
     size = len(html.escape(message.body, quote=False)) if fmt is Format.SLACK else len(message.body)
     assert size <= LIMITS[fmt]
@@ -205,7 +196,7 @@ def test_limits_are_met_by_leaving_out_whole_alerts_the_mildest_first(fmt, count
 
 
 def test_page_of_an_email_leaves_out_alerts_too():
-    message = render(payload_of(*many(700)), Format.EMAIL)
+    message = render(notification_of(*many(700)), Format.EMAIL)
     assert len(message.html) <= 90_000
     assert re.search(r"and \d+ more", message.html)
 
@@ -214,7 +205,7 @@ def test_page_of_an_email_leaves_out_alerts_too():
 def test_an_annotation_that_is_too_long_is_left_out_whole(fmt):
     sentence = "The desk must look at it. " * 40
     message = render(
-        payload_of(firing(annotations={"summary": "Short.", "description": sentence})), fmt
+        notification_of(firing(annotations={"summary": "Short.", "description": sentence})), fmt
     )
     assert "must look" not in message.body
     assert "left out: 1040 characters" in message.body.replace("\\", "")
@@ -224,7 +215,7 @@ def test_an_annotation_that_is_too_long_is_left_out_whole(fmt):
 @pytest.mark.parametrize("fmt", list(Format))
 def test_one_alert_that_is_too_long_alone_loses_its_annotations_not_its_facts(fmt):
     notes = {f"note{number}": "<" * 690 for number in range(6)}
-    message = render(payload_of(firing(annotations=notes), ratio()), fmt)
+    message = render(notification_of(firing(annotations=notes), ratio()), fmt)
     assert len(html.escape(message.body, quote=False)) <= 50_000
     assert "241.07" in message.body.replace("\\", "")
     assert "k3x7abc" in message.body
@@ -234,56 +225,13 @@ def test_one_alert_that_is_too_long_alone_loses_its_annotations_not_its_facts(fm
 
 
 def test_long_names_do_not_push_the_account_out_of_the_title():
-    message = render(payload_of(firing(rule="r" * 200)))
+    message = render(notification_of(firing(rule="r" * 200)))
     assert len(message.title) <= TITLE_LIMIT
     assert message.title.endswith("· main")
 
 
 # ── hostile text ────────────────────────────────────────────────────────────
 
-HOSTILE = {
-    "channel": "<!channel>",
-    "here": "<!here|here>",
-    "slack-user": "<@U012AB3CD>",
-    "slack-link": "<https://evil.example|click>",
-    "bare-channel": "!channel>",
-    "everyone": "@everyone",
-    "at-here": "@here",
-    "at-all": "@all",
-    "zulip": "@**all**",
-    "gchat": "<users/all>",
-    "discord-user": "<@123456789012345678>",
-    "discord-role": "<@&123456789012345678>",
-    "telegram-user": "@some_user",
-    "email": "mail@evil.example",
-    "url": "https://evil.example/x?a=1&b=2",
-    "bare-domain": "evil.com",
-    "markdown-link": "[click](https://evil.example)",
-    "command": "/start",
-    "hashtag": "#BTC $BTC",
-    "script": "<script>alert(1)</script>",
-    "bold": "<b>x</b>",
-    "unclosed": "<b>",
-    "closing": "</code></pre></b>",
-    "img": '<img src="https://evil.example/x.png" onerror="x()">',
-    "style": "</p><style>*{display:none}</style>",
-    "attribute": "\" onmouseover='x()'",
-    "ampersand": "a & b &amp; &lt;b&gt; &nbsp; &bogus;",
-    "markdown": "*a* _b_ ~c~ ~~d~~ **e** `f` ||g|| ```h```",
-    "heading": "# big",
-    "quote": "> quote",
-    "list": "- item",
-    "backslash": r"\*a\* \\ \n \u202e",
-    "jinja": "{{ 7*7 }} {% raw %} {# x #}",
-    "format": "%s %(x)s {0} {x.__class__}",
-    "emoji-code": ":x: :smile:",
-    "header": "Subject: x",
-    "encoded-word": "=?utf-8?q?pwned?=",
-    "dot": ".",
-    "combining": "é ñ",
-    "wide": "🔴 ١٢٣ ＢＴＣ",
-    "quotes": "'\"`´",
-}
 UNCLEAN = {
     "newline": ("a\r\nBcc: x@evil.example", "a  Bcc: x@evil.example"),
     "nul": ("a\x00b\x1b[31mc\x7f", "ab[31mc"),
@@ -295,8 +243,8 @@ UNCLEAN = {
 }
 
 
-def hostile_payload(text: str):
-    return payload_of(
+def hostile_notification(text: str):
+    return notification_of(
         firing(
             rule=f"rule {text}",
             labels={"account": "main", "base_asset": "USDT", "symbol": text, "team": text},
@@ -342,7 +290,7 @@ def seen_mail(message: Message) -> str:
 @pytest.mark.parametrize("fmt", list(Format))
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_shows_exactly_and_does_nothing(text, fmt):
-    shown = seen(render(hostile_payload(text), fmt))
+    shown = seen(render(hostile_notification(text), fmt))
     assert f"symbol {text} · team {text}" in shown or fmt is Format.EMAIL
     assert f"{text} is meant" in shown
     assert f"wrong: {text}" in shown
@@ -352,7 +300,7 @@ def test_hostile_text_shows_exactly_and_does_nothing(text, fmt):
 @pytest.mark.parametrize("fmt", list(Format))
 @pytest.mark.parametrize(("text", "cleaned"), UNCLEAN.values(), ids=UNCLEAN)
 def test_unclean_text_is_cleaned_once(text, cleaned, fmt):
-    shown = seen(render(hostile_payload(text), fmt))
+    shown = seen(render(hostile_notification(text), fmt))
     assert f"{cleaned} is meant" in shown
     assert "\u202e" not in shown
     assert "\x00" not in shown
@@ -362,7 +310,7 @@ def test_unclean_text_is_cleaned_once(text, cleaned, fmt):
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_plain_text_is_as_harmless(text, fmt):
     message = Renderer(overrides=None).plain(
-        hostile_payload(text), fmt, maybe_repeat=False, now=NOW
+        hostile_notification(text), fmt, maybe_repeat=False, now=NOW
     )
     body = message.body
     if fmt is Format.TELEGRAM:
@@ -385,7 +333,7 @@ def test_annotation_that_fails_shows_its_error_and_the_rest_stands():
         "runbook": "{{ oops",
         "a": "b",
     }
-    body = render(payload_of(firing(annotations=notes))).body
+    body = render(notification_of(firing(annotations=notes))).body
     assert "(summary failed: UndefinedError: 'nosuch' is undefined)" in body
     assert "(description failed: ZeroDivisionError" in body or "DivisionByZero" in body
     assert "(runbook failed: TemplateSyntaxError" in body
@@ -397,7 +345,7 @@ def test_annotations_know_the_alert_its_labels_and_its_fields():
     source = (
         "{{ rule }} {{ base_asset }} {{ total_balance * 2 }} {{ fired_at | ago }} {{ distance }}"
     )
-    body = render(payload_of(firing(annotations={"summary": source}))).body
+    body = render(notification_of(firing(annotations={"summary": source}))).body
     assert "available-balance-floor USDT 4000 12m ago 8.93" in body
 
 
@@ -411,7 +359,7 @@ def test_annotations_know_the_alert_its_labels_and_its_fields():
     ],
 )
 def test_annotations_are_sandboxed(source):
-    body = render(payload_of(firing(annotations={"summary": source}))).body
+    body = render(notification_of(firing(annotations={"summary": source}))).body
     assert "(summary failed: " in body or "class" not in body
 
 
@@ -429,7 +377,7 @@ def test_annotations_are_sandboxed(source):
 def test_template_that_fails_loses_no_message(tmp_path, template, words, fmt):
     for name in ("text.txt.j2", "telegram.html.j2", "email.txt.j2"):
         (tmp_path / name).write_text(template if "4000" not in template else "{{ 'x' * 60000 }}")
-    message = render(payload_of(firing(), ratio()), fmt, overrides=tmp_path)
+    message = render(notification_of(firing(), ratio()), fmt, overrides=tmp_path)
     text = html.unescape(message.body).replace("\\", "")
     assert words in text
     assert "available-balance-floor" in text
@@ -439,21 +387,21 @@ def test_template_that_fails_loses_no_message(tmp_path, template, words, fmt):
 
 def test_title_template_that_fails_loses_no_message(tmp_path):
     (tmp_path / "title.txt.j2").write_text("{{ nosuch }}")
-    message = render(payload_of(firing()), overrides=tmp_path)
+    message = render(notification_of(firing()), overrides=tmp_path)
     assert message.title == "CRITICAL available-balance-floor: 241.07 USDT, 8.93 below 250 · main"
     assert "'nosuch' is undefined" in message.body
 
 
 def test_user_template_replaces_one_and_keeps_the_others(tmp_path):
     (tmp_path / "text.txt.j2").write_text("{% for a in alerts %}{{ a.rule }}\n{% endfor %}")
-    message = render(payload_of(firing(), ratio()), overrides=tmp_path)
+    message = render(notification_of(firing(), ratio()), overrides=tmp_path)
     assert message.body == "available-balance-floor\nsymbol-margin-ratio"
-    assert "<b>" in render(payload_of(firing()), Format.TELEGRAM, overrides=tmp_path).body
+    assert "<b>" in render(notification_of(firing()), Format.TELEGRAM, overrides=tmp_path).body
 
 
 def test_user_template_that_does_not_say_what_is_left_out_is_helped(tmp_path):
     (tmp_path / "text.txt.j2").write_text("{% for a in alerts %}{{ a.rule * 3 }}\n{% endfor %}")
-    body = render(payload_of(*many(100)), overrides=tmp_path).body
+    body = render(notification_of(*many(100)), overrides=tmp_path).body
     assert re.search(r"\nand \d+ more$", body)
     assert len(body) <= 3000
 
@@ -462,159 +410,8 @@ def test_user_telegram_template_is_escaped_too(tmp_path):
     (tmp_path / "telegram.html.j2").write_text(
         "{% set line %}<i>{{ alerts[0].rule }}</i>{% endset %}<b>{{ line }}</b> {{ alerts[0].rule }}"
     )
-    body = render(payload_of(firing(rule="<u>x")), Format.TELEGRAM, overrides=tmp_path).body
+    body = render(notification_of(firing(rule="<u>x")), Format.TELEGRAM, overrides=tmp_path).body
     assert body == "<b><i>&lt;u&gt;x</i></b> &lt;u&gt;x"
-
-
-def test_broken_payload_still_gives_a_message():
-    message = render({"severity": "critical", "account": "main", "alerts": [{"rule": "floor"}]})
-    assert "CRITICAL" in message.title
-    assert "main" in message.title
-    assert message.body
-
-
-# ── check ───────────────────────────────────────────────────────────────────
-
-
-def rule(annotations, scope=Scope.WALLET, **kwargs) -> Rule:
-    threshold = Threshold(severity=Severity.WARNING, line=Decimal(1), clear=Decimal(1))
-    return Rule(
-        name="floor",
-        scope=scope,
-        value=None,
-        direction=Direction.BELOW,
-        thresholds=(threshold,),
-        annotations=annotations,
-        **kwargs,
-    )
-
-
-def test_default_templates_pass_the_check_of_the_users_own():
-    from alerting.messages.rendering import default_templates
-
-    assert check_templates(default_templates(), []) == []
-    assert check_templates(None, []) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "template", "problem"),
-    [
-        pytest.param("text.txt.j2", "a\n{{ acount }}", ":2: 'acount' is undefined", id="name"),
-        pytest.param("text.txt.j2", "a\nb\n{% fi %}", ":3: Encountered unknown tag", id="syntax"),
-        pytest.param("text.txt.j2", "{{ account | mony }}", ":1: No filter named", id="filter"),
-        pytest.param(
-            "text.txt.j2",
-            "x\n{% for a in alerts %}\n{{ a.sumary }}\n{% endfor %}",
-            ":3: UndefinedError: 'dict object' has no attribute 'sumary'",
-            id="key-of-an-alert",
-        ),
-        pytest.param(
-            "telegram.html.j2",
-            "{% for a in alerts %}{{ a.value + 1 }}{% endfor %}",
-            ":1: TypeError",
-            id="only-with-no-value",
-        ),
-        pytest.param("telegrm.html.j2", "x", ":1: no message uses this name", id="file-name"),
-    ],
-)
-def test_check_finds_what_would_fail_with_file_and_line(tmp_path, name, template, problem):
-    (tmp_path / name).write_text(template)
-    problems = check_templates(tmp_path, [])
-    assert problems
-    assert problems[0].startswith(f"{tmp_path / name}{problem}"), problems
-
-
-def test_check_finds_a_missing_folder(tmp_path):
-    (problem,) = check_templates(tmp_path / "nosuch", [])
-    assert "no such folder" in problem
-
-
-@pytest.mark.parametrize(
-    ("annotations", "kwargs", "problem"),
-    [
-        pytest.param({"summary": "{{ value | money }} {{ base_asset }}"}, {}, None, id="fine"),
-        pytest.param({"summary": "{{ symbol }}"}, {}, "'symbol' is undefined", id="wallet-symbol"),
-        pytest.param({"summary": "{{ symbol }}"}, {"scope": Scope.SYMBOL}, None, id="symbol"),
-        pytest.param({"summary": "{{ team }}"}, {"labels": {"team": "x"}}, None, id="label"),
-        pytest.param(
-            {"runbook": "a\n{% if %}"}, {}, "annotations.runbook: line 2: Expected", id="syntax"
-        ),
-        pytest.param({"summary": "{{ a | b }}"}, {}, "No filter named 'b'", id="filter"),
-    ],
-)
-def test_check_reads_annotations_by_the_rules_scope(annotations, kwargs, problem):
-    problems = check_templates(None, [rule(annotations, **kwargs)])
-    if problem is None:
-        assert problems == []
-    else:
-        assert problem in problems[0]
-        assert problems[0].startswith("rule floor: annotations.")
-
-
-# ── filters and formats ─────────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("filter_", "value", "text"),
-    [
-        (phrases.money, Decimal("60910.77418715"), "60910.77418715"),
-        (phrases.money, Decimal("1E+3"), "1000"),
-        (phrases.money, Decimal("-0.000000000000000001"), "-0.000000000000000001"),
-        (phrases.money, None, "n/a"),
-        (phrases.money, Decimal("NaN"), "n/a"),
-        (phrases.money, "text", "n/a"),
-        (phrases.percent, Decimal("0.35"), "35%"),
-        (phrases.percent, Decimal("0.38215"), "38.22%"),
-        (phrases.percent, Decimal("0.0000001"), "0.00001%"),
-        (phrases.percent, Decimal("-1.5"), "-150%"),
-        (phrases.percent, None, "n/a"),
-        (phrases.duration, timedelta(seconds=90), "1m30s"),
-        (phrases.duration, timedelta(days=2, hours=3, minutes=4), "2d3h"),
-        (phrases.duration, Decimal(90), "1m30s"),
-        (phrases.duration, timedelta(0), "0s"),
-        (phrases.duration, None, "n/a"),
-        (phrases.duration, Decimal("1e30"), "n/a"),
-        (phrases.instant, NOW, "2026-01-01 00:12:30 UTC"),
-        (phrases.instant, None, "n/a"),
-    ],
-)
-def test_filters_never_fail(filter_, value, text):
-    assert filter_(value) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (NOW - timedelta(minutes=12), "12m ago"),
-        (NOW - timedelta(days=3, hours=2, minutes=1), "3d2h ago"),
-        (NOW, "just now"),
-        (NOW + timedelta(seconds=30), "in 30s"),
-        (timedelta(hours=1), "1h ago"),
-        (None, "n/a"),
-    ],
-)
-def test_ago(value, text):
-    assert phrases.ago(value, now=NOW) == text
-
-
-@pytest.mark.parametrize(
-    ("url", "fmt"),
-    [
-        ("slack", Format.SLACK),
-        ("slack://a/b/c", Format.SLACK),
-        ("https://hooks.slack.com/services/a/b/c", Format.SLACK),
-        ("TGRAM://1:x/2", Format.TELEGRAM),
-        ("mailtos://u@x", Format.EMAIL),
-        ("mailto", Format.EMAIL),
-        ("discord://a/b", Format.DISCORD),
-        ("https://discord.com/api/webhooks/1/x", Format.DISCORD),
-        ("json://127.0.0.1", Format.TEXT),
-        ("mmost://host/token", Format.CHAT),
-        ("", Format.CHAT),
-    ],
-)
-def test_format_of(url, fmt):
-    assert format_of(url) is fmt
 
 
 def test_one_renderer_serves_many_threads():
@@ -634,3 +431,23 @@ def test_one_renderer_serves_many_threads():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_key_names_the_outbox_row_in_every_process():
+    item = Item(
+        alert=Alert(rule="floor", labels={"account": "main"}, episode=1),
+        reason=Reason.FIRING,
+        state=State.FIRING,
+        severity=Severity.CRITICAL,
+    )
+    told = notification_of(item)
+    stored = documents.load(Notification, documents.dump(told))
+    assert render(stored).key == render(told, Format.EMAIL, maybe_repeat=True).key
+    others = [
+        replace(told, receiver="phone"),
+        replace(told, observed_at=NOW),
+        replace(told, items=(replace(item, reason=Reason.REPEAT),)),
+        replace(told, items=(replace(item, alert=replace(item.alert, episode=2)),)),
+        replace(told, items=(item, item)),
+    ]
+    assert len({render(each).key for each in (told, *others)}) == 6

@@ -14,7 +14,8 @@ from datetime import timedelta
 
 import pytest
 
-from alerting.messages.rendering import Format, Message, Renderer
+from alerting.messages.formats import Format, Message
+from alerting.messages.rendering import Renderer
 from alerting.net.apprise_probe import probing
 from alerting.notify.receivers import (
     Attempt,
@@ -26,9 +27,8 @@ from alerting.notify.receivers import (
 )
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
-from tests.messages.test_rendering import HOSTILE
 from tests.support import servers, service_rules
-from tests.support.messages import NOW, firing, payload_of
+from tests.support.messages import HOSTILE, NOW, firing, notification_of
 from tests.support.servers import HttpServer, Reply
 
 # Apprise imports imghdr, which Python 3.11 calls deprecated
@@ -85,8 +85,8 @@ def receiver(url: str, name: str = "desk") -> ReceiverSettings:
 
 
 def message(notifier, **kwargs) -> Message:
-    payload = payload_of(firing(**kwargs))
-    return Renderer(overrides=None).render(payload, notifier.format, maybe_repeat=False, now=NOW)
+    told = notification_of(firing(**kwargs))
+    return Renderer(overrides=None).render(told, notifier.format, maybe_repeat=False, now=NOW)
 
 
 def send(url: str, timing: Timing = FAST) -> Attempt:
@@ -470,9 +470,10 @@ def test_mail_of_one_episode_threads_and_repeats_keep_their_id(mail):
     inbox = servers.Inbox()
     notifier = build_notifier(receiver(mail(inbox)), timing=MAIL)
     render = Renderer(overrides=None).render
-    first, later = payload_of(firing()), payload_of(firing(value="200"))
-    for payload, again in ((first, False), (first, True), (later, False)):
-        sent = render(payload, Format.EMAIL, maybe_repeat=again, now=NOW)
+    first = notification_of(firing())
+    later = notification_of(firing(value="200"), observed_at=NOW)
+    for told, again in ((first, False), (first, True), (later, False)):
+        sent = render(told, Format.EMAIL, maybe_repeat=again, now=NOW)
         assert notifier.send(sent).outcome is ACCEPTED
     mails = [email.message_from_bytes(content) for _, content in inbox.messages]
     assert len({m["References"] for m in mails}) == 1

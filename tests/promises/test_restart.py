@@ -78,7 +78,7 @@ class World:
 
     def __init__(self, folder):
         self.path = Path(folder) / "state.db"
-        #: (receiver, payload, possible repeat)
+        #: (receiver, notification, possible repeat)
         self.arrived = []
         self.store = Store(self.path)
 
@@ -95,7 +95,7 @@ class World:
             while (row := self.store.claim(receiver, now=now)) is not None:
                 if cut == "sending":
                     raise Died
-                self.arrived.append((receiver, row.payload, row.maybe_sent))
+                self.arrived.append((receiver, row.notification, row.maybe_sent))
                 if cut == "sent":
                     raise Died
                 self.store.mark_sent(row, reason="ok", now=now)
@@ -126,7 +126,7 @@ def deliver_rest(world, number):
     now = T0 + number * STEP
     for receiver in RULESET.receivers:
         while (row := world.store.claim(receiver, now=now)) is not None:
-            world.arrived.append((receiver, row.payload, row.maybe_sent))
+            world.arrived.append((receiver, row.notification, row.maybe_sent))
             world.store.mark_sent(row, reason="ok", now=now)
 
 
@@ -136,8 +136,8 @@ def test_dying_anywhere_changes_no_message(steps):
     timeline = [outcome_of(*outcome) for outcome, _ in steps]
     whole = run(timeline, [None] * len(steps))
     cut = run(timeline, [where for _, where in steps])
-    unmarked = [(receiver, payload) for receiver, payload, repeat in cut]
+    unmarked = [(receiver, notification) for receiver, notification, repeat in cut]
     once = [entry for number, entry in enumerate(unmarked) if entry not in unmarked[:number]]
-    assert once == [(receiver, payload) for receiver, payload, _ in whole]
+    assert once == [(receiver, notification) for receiver, notification, _ in whole]
     surplus = [cut[number] for number, entry in enumerate(unmarked) if entry in unmarked[:number]]
     assert all(repeat for _, _, repeat in surplus)

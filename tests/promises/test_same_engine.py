@@ -8,13 +8,13 @@ from datetime import timedelta
 import pytest
 
 from alerting.engine.feeds import Scope
-from alerting.engine.model import Direction, FailureKind, PollFailure
+from alerting.engine.model import Direction, FailureKind, Notification, PollFailure
 from alerting.engine.rules import Flapping, Repeat
 from alerting.engine.simulation import Simulation
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.replay.recording import read_records, write_record
 from alerting.sandbox.exchange import wallet_body
-from alerting.store.documents import to_micros
+from alerting.store.documents import load, to_micros
 from alerting.units import rfc3339
 from tests.service.test_cycle import Rig
 from tests.support.factories import (
@@ -140,17 +140,11 @@ def test_a_recorded_run_replays_as_it_was(live):
     lived_changes = query(
         "SELECT at, rule, severity, source, target, value FROM transitions ORDER BY id"
     ).fetchall()
-    lived_messages = [json.loads(row[0]) for row in query("SELECT payload FROM outbox ORDER BY id")]
+    lived_messages = [
+        told(load(Notification, row[0])) for row in query("SELECT payload FROM outbox ORDER BY id")
+    ]
     assert lived_changes == changes
-    assert [
-        [
-            m["observed_at"],
-            m["receiver"],
-            m["reason"],
-            [(a["id"], a["reason"], a["severity"]) for a in m["alerts"]],
-        ]
-        for m in lived_messages
-    ] == messages
+    assert lived_messages == messages
     reasons = {reason for _, _, reason, _ in messages}
     assert reasons == {"firing", "escalated", "repeat", "resolved"}
     assert {"blind", "suspect-data", "floor", "load"} <= {row[1] for row in lived_changes}

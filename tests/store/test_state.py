@@ -143,7 +143,7 @@ def test_the_same_message_is_stored_once(store):
 
 
 def reasons(row):
-    return [alert["reason"] for alert in row.payload["alerts"]]
+    return [item.reason.value for item in row.notification.items]
 
 
 def test_a_claimed_row_is_not_claimed_again(store):
@@ -176,7 +176,7 @@ def test_the_worst_goes_first_where_no_order_forbids_it(store):
     see(store, "2000", T0, ruleset=make_ruleset(other))
     see(store, "100", T0 + S, ruleset=make_ruleset(LADDER, other))
     row = store.claim("desk", now=T0 + S)
-    assert [a["rule"] for a in row.payload["alerts"]] == ["floor"]
+    assert [item.alert.rule for item in row.notification.items] == ["floor"]
 
 
 def test_a_dead_message_frees_the_next(store):

@@ -1,0 +1,175 @@
+"""Finds what would fail in the user's templates and the rules' annotations, before it does."""
+
+from __future__ import annotations
+
+import decimal
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alerting.engine.feeds import SCOPES, SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.model import (
+    Alert,
+    ChangeReason,
+    Direction,
+    Item,
+    Notification,
+    Reason,
+    Severity,
+    State,
+)
+from alerting.engine.rules import Rule
+from alerting.messages.formats import TEMPLATES
+from alerting.messages.phrases import describe
+from alerting.messages.rendering import context_of, error_text, free_names, make_environment
+from alerting.units import EXACT
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def check_templates(
+    overrides: Path | None,
+    rules: Iterable[Rule],
+    *,
+    where: Callable[[Rule, str], str] = lambda rule, key: f"rule {rule.name}: annotations.{key}",
+) -> list[str]:
+    """Syntax errors and undefined names in the user's templates and the rules' annotations.
+
+    `where` says where a rule's annotation stands.
+    """
+    problems = [] if overrides is None else _check_folder(overrides)
+    for rule in rules:
+        problems += _check_annotations(rule, where)
+    return problems
+
+
+def _check_folder(overrides: Path) -> list[str]:
+    if not overrides.is_dir():
+        return [f"{overrides}: there is no such folder of templates"]
+    found = sorted(path.name for path in overrides.glob("*.j2"))
+    problems = [
+        f"{overrides / name}:1: no message uses this name; known are {', '.join(TEMPLATES)}"
+        " (a file to be included starts with _)"
+        for name in found
+        if name not in TEMPLATES and not name.startswith("_")
+    ]
+    for name in TEMPLATES:
+        if name in found:
+            problems += _check_template(overrides, name)
+    return problems
+
+
+def _check_template(overrides: Path, name: str) -> list[str]:
+    from jinja2 import TemplateError, TemplateSyntaxError
+
+    path = overrides / name
+    markup = ".html." in name
+    environment = make_environment(overrides, escape=None, markup=markup)
+    known = set(context_of(next(_samples()), maybe_repeat=False, now=_NOW))
+    try:
+        environment.get_template(name)
+        names = free_names(environment, name)
+    except TemplateSyntaxError as error:
+        where = error.filename or path
+        return [f"{where}:{error.lineno}: {error.message}"]
+    except (TemplateError, OSError, UnicodeDecodeError) as error:
+        return [f"{path}:1: {error_text(error)}"]
+    unknown = [n for n in sorted(names, key=lambda n: (names[n], n)) if n not in known]
+    if unknown:
+        return [f"{path}:{names[n]}: {n!r} is undefined{_known(known)}" for n in unknown]
+    return _try_template(environment, path)
+
+
+def _try_template(environment: Environment, path: Path) -> list[str]:
+    """Find what goes wrong with samples of everything that can be told."""
+    problems: list[str] = []
+    for sample in _samples():
+        context = context_of(sample, maybe_repeat=True, now=_NOW)
+        try:
+            with decimal.localcontext(EXACT):
+                environment.get_template(path.name).render(context | {"title": "title"})
+        except Exception as error:  # noqa: BLE001 - a template can raise anything
+            problem = f"{path}:{_line(error, path.name)}: {error_text(error)}"
+            problems += [] if problem in problems else [problem]
+    return problems
+
+
+def _check_annotations(rule: Rule, locate: Callable[[Rule, str], str]) -> list[str]:
+    from jinja2 import TemplateSyntaxError, meta
+
+    environment = make_environment(None, escape=None, markup=False)
+    row = SCOPES[rule.scope]
+    known = {*annotation_names(), *row.fields, *row.asset_fields, *row.labels, *rule.labels}
+    problems = []
+    for key, source in rule.annotations.items():
+        where = locate(rule, key)
+        try:
+            free = meta.find_undeclared_variables(environment.parse(source))
+            environment.compile(source)
+        except TemplateSyntaxError as error:
+            problems.append(f"{where}: line {error.lineno}: {error.message}")
+            continue
+        problems += [
+            f"{where}: {name!r} is undefined{_known(known)}" for name in sorted(free - known)
+        ]
+    return problems
+
+
+def annotation_names() -> set[str]:
+    """Name what every annotation can use: its alert's keys, and two of the message's."""
+    return {*describe(_FIRING, now=_NOW), "now", "observed_at"}
+
+
+def _known(names: Iterable[str]) -> str:
+    return f"; known are {', '.join(sorted(names))}"
+
+
+def _line(error: Exception, name: str) -> int:
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename).name == name]
+    return lines[-1] or 1 if lines else 1
+
+
+# ── samples: every kind of alert that a template can meet ───────────────────
+
+_NOW = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
+_FIRING = Item(
+    alert=Alert(
+        rule="floor",
+        labels={"account": "main", "base_asset": "USDT", "symbol": "BTCUSDT", "exchange": "X"},
+        annotations={"summary": "text", "description": "text", "runbook": "text"},
+        value=Decimal("241.07"),
+        values=dict.fromkeys((*WALLET_FIELDS, *SYMBOL_FIELDS), Decimal(1)),
+        thresholds={Severity.CRITICAL: (Decimal(250), Decimal(300))},
+        direction=Direction.BELOW,
+        episode=1,
+        active_at=_NOW - timedelta(minutes=5),
+        fired_at=_NOW - timedelta(minutes=4),
+    ),
+    reason=Reason.FIRING,
+    state=State.FIRING,
+    severity=Severity.CRITICAL,
+)
+
+
+def _samples() -> Iterator[Notification]:
+    alert = _FIRING.alert
+    escalated = replace(_FIRING, reason=Reason.ESCALATED, previous_severity=Severity.WARNING)
+    over = replace(alert, resolved_at=_NOW - timedelta(minutes=1), resolved_why=ChangeReason.CLEAR)
+    resolved = replace(_FIRING, alert=over, reason=Reason.RESOLVED, state=State.RESOLVED)
+    nothing = Alert(rule="blind", labels={}, detail="text", fired_at=alert.fired_at)
+    builtin = replace(_FIRING, alert=nothing, reason=Reason.REPEAT)
+    for items in ((_FIRING,), (escalated, resolved), (resolved,), (builtin,)):
+        yield Notification(
+            receiver="desk",
+            account=items[0].alert.account,
+            reason=items[0].reason,
+            severity=Severity.CRITICAL,
+            observed_at=_NOW,
+            items=items,
+        )
