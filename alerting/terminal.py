@@ -10,6 +10,11 @@ _COLOURS = {
     "warning": "33;1",
     "info": "36;1",
     "ok": "32",
+    "resolved": "32",
+    "new": "33;1",
+    "gone": "32",
+    "moved": "36;1",
+    "changed": "36;1",
     "dim": "2",
     "bold": "1",
 }

@@ -25,8 +25,8 @@ from alerting.errors import UsageError
 from alerting.replay import report
 from alerting.replay.comparison import Comparison, Difference, Evaluated, Event, Sent
 from alerting.replay.recording import OpenRecording, Record, open_recording, read_records
-from alerting.replay.report import Paint
 from alerting.replay.tally import Tally
+from alerting.terminal import Paint
 from alerting.units import plain, rfc3339
 
 # Below this the bar would be gone before anybody saw it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -13,34 +12,13 @@ from alerting.engine.model import Direction, Item, Notification, Severity, State
 from alerting.engine.rules import BUILTIN_NAMES, Ruleset
 from alerting.replay.comparison import Change, Difference, Event, Sent
 from alerting.replay.tally import Figures, Tally
+from alerting.terminal import Paint, count, table
 from alerting.units import ZERO, format_duration, plain, rfc3339
 
-_COLOURS = {
-    "critical": "31;1",
-    "warning": "33;1",
-    "info": "36;1",
-    "resolved": "32",
-    "new": "33;1",
-    "gone": "32",
-    "moved": "36;1",
-    "changed": "36;1",
-    "dim": "2",
-}
 _MOST_ALERTS = 3
 _MOST_PLACES = 8
 _STATES_WIDTH = len("inactive → pending")
 _SEVERITY_WIDTH = len("critical")
-
-
-class Paint(enum.Enum):
-    """Colours, where somebody sees them."""
-
-    ON = True
-    OFF = False
-
-    def __call__(self, text: str, colour: str) -> str:
-        """The text in a colour of the table above."""
-        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.value else text
 
 
 # ── one evaluation ──────────────────────────────────────────────────────────
@@ -189,8 +167,8 @@ def summary(tallies: list[Tally], paint: Paint) -> Iterator[str]:
         return
     yield ""
     days = format_duration(timedelta(seconds=int(latest.span.total_seconds())))
-    polls = f"{_count(latest.snapshots, 'snapshot')} and {_count(latest.failures, 'failed poll')}"
-    accounts = _count(len(latest.accounts), "account")
+    polls = f"{count(latest.snapshots, 'snapshot')} and {count(latest.failures, 'failed poll')}"
+    accounts = count(len(latest.accounts), "account")
     yield f"{rfc3339(latest.first)} to {rfc3339(latest.last)} ({days}): {polls} of {accounts}"
     yield ""
     rules = [
@@ -206,10 +184,6 @@ def summary(tallies: list[Tally], paint: Paint) -> Iterator[str]:
         for name in _names([tally.receivers for tally in tallies])
     ]
     yield from _table(("RECEIVER", "MESSAGES", "PER WEEK", "AT NIGHT"), receivers, paint)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _names(groups: list[dict[str, Figures]]) -> list[str]:
@@ -241,9 +215,6 @@ def _changes(sides: list[tuple[str, ...]]) -> tuple[str, ...]:
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]], paint: Paint) -> Iterator[str]:
     """The first column to the left, numbers to the right."""
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for number, (name, *cells) in enumerate(lines):
-        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        line = "  ".join([name.ljust(widths[0]), *padded])
-        yield line if number else paint(line, "dim")
+    head, *lines = table([header, *rows], right_from=1)
+    yield paint(head, "dim")
+    yield from lines

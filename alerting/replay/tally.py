@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
 from alerting.engine.evaluation import Evaluation
+from alerting.engine.feeds import LABELS
 from alerting.engine.model import Notification, PollOutcome, Severity, Snapshot, State
 from alerting.engine.rules import BUILTIN_NAMES, Ruleset
 from alerting.units import ZERO
 
-_IDENTITY = ("account", "base_asset", "symbol", "exchange")
 _NIGHT_FROM, _NIGHT_TO = 22, 7
 _WEEK = timedelta(days=7)
 # A rate per week from an hour's recording would say more than is known.
@@ -82,7 +82,7 @@ def _identity(rule: str, labels: Mapping[str, str]) -> Mapping[str, str]:
     """The labels without those that the rule adds; built-in rules add none."""
     if rule in BUILTIN_NAMES:
         return labels
-    return {name: labels[name] for name in _IDENTITY if name in labels}
+    return {name: labels[name] for name in LABELS if name in labels}
 
 
 # ── figures ─────────────────────────────────────────────────────────────────

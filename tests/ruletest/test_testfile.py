@@ -24,14 +24,9 @@ from alerting.engine.model import (
     WalletRow,
 )
 from alerting.errors import ConfigError
-from alerting.ruletest.testfile import (
-    MAX_STEPS,
-    SilenceExpected,
-    ToldExpected,
-    load_tests,
-    whole_row,
-    whole_wallet,
-)
+from alerting.ruletest.case import NotifiedExpected, NotNotifiedExpected
+from alerting.ruletest.series import MAX_STEPS, whole_row, whole_wallet
+from alerting.ruletest.testfile import load_tests
 from alerting.units import EXACT
 
 DATA = Path(__file__).parents[1] / "data" / "tests"
@@ -442,14 +437,14 @@ def test_expectations_are_read_as_they_stand(load):
     )
 
     told, silence = case.expectations
-    assert told == ToldExpected(
+    assert told == NotifiedExpected(
         where=told.where,
         at=timedelta(minutes=1),
         receiver="desk",
         reason=Reason.REPEAT,
         severity=Severity.INFO,
     )
-    assert silence == SilenceExpected(
+    assert silence == NotNotifiedExpected(
         where=silence.where,
         at=timedelta(minutes=2),
         receiver="phone",

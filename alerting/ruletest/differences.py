@@ -1,0 +1,183 @@
+"""Compares what a test expects with what is there, and says what was found instead."""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from alerting.engine import samples as metrics
+from alerting.engine.feeds import Scope
+from alerting.engine.model import Notification, PollFailure, Snapshot, State
+from alerting.engine.rules import Rule, Ruleset
+from alerting.ruletest.case import (
+    Case,
+    Expectation,
+    NotifiedExpected,
+    NotNotifiedExpected,
+    StateExpected,
+)
+from alerting.ruletest.outcome import AlertState, Difference, EvaluatedStep
+from alerting.ruletest.words import notified_text, state_text
+from alerting.units import EXACT, format_duration
+
+_RANKS = {State.INACTIVE: 0, State.PENDING: 1, State.FIRING: 2}
+# A quotient without end has about 100 digits; amounts have at most 30 places.
+_MOST_PLACES = 30
+_MOST_INSTANTS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparer:
+    """Compares what is expected with what is there."""
+
+    case: Case
+    ruleset: Ruleset
+    moments: Sequence[EvaluatedStep]
+
+    def difference(self, expected: Expectation) -> Difference | None:
+        """None if the expectation holds."""
+        if isinstance(expected, StateExpected):
+            return self._state(expected)
+        if isinstance(expected, NotifiedExpected):
+            return self._notified(expected)
+        if isinstance(expected, NotNotifiedExpected):
+            return self._not_notified(expected)
+        raise TypeError(expected)
+
+    def _state(self, expected: StateExpected) -> Difference | None:
+        step = min(expected.at // self.case.interval, len(self.moments) - 1)
+        alerts = [
+            each
+            for each in self.moments[step].alerts
+            if _is_about(expected, each.rule, each.labels)
+        ]
+        worst = max((_rank(each) for each in alerts), default=None)
+        alerts = [each for each in alerts if _rank(each) == worst]
+        if any(_holds(expected, each) for each in alerts):
+            return None
+        if not alerts and expected.state is State.INACTIVE:
+            return None
+        alerts = alerts or quiet_alerts(self.case, self.ruleset, step, about=[expected])
+        text = "; ".join(state_text(each) for each in alerts) or "inactive"
+        return Difference(expectation=expected, found=text, moment=step)
+
+    def _notified(self, expected: NotifiedExpected) -> Difference | None:
+        step = expected.at // self.case.interval
+        if step >= len(self.moments):
+            last = format_duration(self.moments[-1].at)
+            found = f"nothing is polled after {last}, so nothing is sent"
+            return Difference(expectation=expected, found=found, moment=len(self.moments))
+        if any(_is_notified(expected, each) for each in self.moments[step].sent):
+            return None
+        found = self._instead(expected.receiver, self.moments[step])
+        return Difference(expectation=expected, found=found, moment=step)
+
+    def _instead(self, receiver: str, then: EvaluatedStep) -> str:
+        """What the receiver is told then, or else when it is told anything."""
+        messages = [each for each in then.sent if each.receiver == receiver]
+        if messages:
+            return "; ".join(notified_text(each) for each in messages)
+        instants = [
+            format_duration(moment.at)
+            for moment in self.moments
+            for each in moment.sent
+            if each.receiver == receiver
+        ]
+        if not instants:
+            return f"{receiver} is told nothing in this test"
+        left = len(instants) - _MOST_INSTANTS
+        more = f" and {left} more" if left > 0 else ""
+        told = ", ".join(instants[:_MOST_INSTANTS])
+        return f"{receiver} is told nothing then; it is told at {told}{more}"
+
+    def _not_notified(self, expected: NotNotifiedExpected) -> Difference | None:
+        last = expected.at // self.case.interval
+        first = last
+        if expected.since is not None:
+            # rounded up: the first step at `since` or after it
+            first = -(-expected.since // self.case.interval)
+        for step in range(first, min(last + 1, len(self.moments))):
+            for each in self.moments[step].sent:
+                if _is_notified(expected, each):
+                    at = format_duration(self.moments[step].at)
+                    found = f"at {at} {notified_text(each)}"
+                    return Difference(expectation=expected, found=found, moment=step)
+        return None
+
+
+def _is_about(expected: Expectation, rule: str, labels: Mapping[str, str]) -> bool:
+    return rule == expected.alert and expected.labels.items() <= labels.items()
+
+
+def _rank(alert: AlertState) -> tuple[int, int]:
+    return _RANKS[alert.state], alert.severity.rank if alert.severity else 0
+
+
+def _holds(expected: StateExpected, alert: AlertState) -> bool:
+    return (
+        alert.state is expected.state
+        and expected.severity in {None, alert.severity}
+        and (expected.value is None or _is_value(expected.value, alert.value))
+    )
+
+
+def _is_value(expected: Decimal, found: Decimal | None) -> bool:
+    """Equal; a quotient without end need only agree in the digits that are written."""
+    if found is None or _places(found) <= _MOST_PLACES:
+        return expected == found
+    return expected == found.quantize(Decimal(1).scaleb(-_places(expected)), context=EXACT)
+
+
+def _places(number: Decimal) -> int:
+    exponent = number.as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0
+
+
+def _is_notified(expected: NotifiedExpected | NotNotifiedExpected, message: Notification) -> bool:
+    if message.receiver != expected.receiver:
+        return False
+    if expected.alert is None:
+        reasons, severities = {None, message.reason}, {None, message.severity}
+        return expected.reason in reasons and expected.severity in severities
+    return any(
+        _is_about(expected, item.alert.rule, item.alert.labels)
+        and expected.reason in {None, item.reason}
+        and expected.severity in {None, item.severity}
+        for item in message.items
+    )
+
+
+def quiet_alerts(
+    case: Case, ruleset: Ruleset, step: int, *, about: Iterable[Expectation]
+) -> list[AlertState]:
+    """The alerts that expectations name as if inactive, with the values that their rules have."""
+    outcome = case.outcome(step)
+    if isinstance(outcome, PollFailure):
+        return []
+    return [
+        alert
+        for rule in ruleset.rules
+        for alert in _judged(rule, outcome)
+        if any(_is_about(each, rule.name, alert.labels) for each in about)
+    ]
+
+
+def _judged(rule: Rule, snapshot: Snapshot) -> Iterator[AlertState]:
+    if rule.scope is Scope.ACCOUNT or not rule.accounts.matches(snapshot.account):
+        return
+    with decimal.localcontext(EXACT):
+        for sample in metrics.samples(snapshot, rule.scope):
+            if not rule.base_assets.matches(sample.labels["base_asset"]):
+                continue
+            if "symbol" in sample.labels and not rule.symbols.matches(sample.labels["symbol"]):
+                continue
+            value = rule.value.evaluate(sample.values)
+            yield AlertState(
+                rule=rule.name,
+                labels=sample.labels,
+                state=State.INACTIVE,
+                value=value if isinstance(value, Decimal) else None,
+                excused=rule.when is not None and rule.when.evaluate(sample.values) is False,
+            )

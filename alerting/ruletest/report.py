@@ -1,0 +1,187 @@
+"""A test in words: its expectations, its steps, and the report for CI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from alerting.engine.model import PollFailure
+from alerting.engine.rules import Ruleset
+from alerting.errors import UsageError
+from alerting.ruletest.case import (
+    Case,
+    Expectation,
+)
+from alerting.ruletest.differences import quiet_alerts
+from alerting.ruletest.outcome import AlertState, EvaluatedStep, Result
+from alerting.ruletest.series import Cell, Gap, Track
+from alerting.ruletest.words import notified_text, state_text
+from alerting.units import format_duration, plain
+
+# A timeline shows so many lines before and after the first difference.
+_MOST_ROWS = 30
+
+
+# ── the timeline ────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """Steps in which nothing is different."""
+
+    label: str
+    lines: tuple[str, ...]
+    marked: bool = False
+
+
+def timeline(result: Result, ruleset: Ruleset) -> list[str]:
+    """What happened step by step; equal steps are one, `>` marks the first difference."""
+    about = [each.expectation for each in result.differences] or list(result.case.expectations)
+    teller = TimelineWriter(
+        case=result.case,
+        ruleset=ruleset,
+        about=about,
+        moving=[(name, track) for name, track in result.case.tracks() if _moves(track)],
+    )
+    rows = _shortened(_rows(result, teller))
+    fixed = [
+        f"{name} {_cell(track.rest)}" for name, track in result.case.tracks() if not _moves(track)
+    ]
+    if fixed:
+        rows.insert(0, _Row(label="throughout", lines=(", ".join(fixed),)))
+    width = max(len(row.label) for row in rows)
+    return [line for row in rows for line in _row_lines(row, width)]
+
+
+def _rows(result: Result, teller: TimelineWriter) -> list[_Row]:
+    """One for each stretch of equal steps, and one for the time after the last step."""
+    marked = min((each.moment for each in result.differences), default=None)
+    moments = result.moments
+    bodies = [teller.lines(step, moment) for step, moment in enumerate(moments)]
+    rows = []
+    first = 0
+    for step, body in enumerate(bodies):
+        same_again = bodies[step + 1 : step + 2] == [body] and not moments[step].sent
+        if same_again and marked not in {step, step + 1}:
+            continue
+        span = [format_duration(moments[each].at) for each in sorted({first, step})]
+        rows.append(_Row(label=" … ".join(span), lines=body, marked=marked == step))
+        first = step + 1
+    if any(each.at > moments[-1].at for each in teller.about):
+        label = f"after {format_duration(moments[-1].at)}"
+        marked_end = marked == len(moments)
+        rows.append(_Row(label=label, lines=("nothing is polled",), marked=marked_end))
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimelineWriter:
+    """Says what a step was like."""
+
+    case: Case
+    ruleset: Ruleset
+    #: their alerts are told of even where they are inactive, and come first
+    about: Sequence[Expectation]
+    #: the series that have more than one value
+    moving: Sequence[tuple[str, Track]]
+
+    def lines(self, step: int, moment: EvaluatedStep) -> tuple[str, ...]:
+        """The values, the alerts as they stood then, and who was told."""
+        values = ", ".join(f"{name} {_cell(track.at(step))}" for name, track in self.moving)
+        if isinstance(self.case.outcome(step), PollFailure):
+            values = "the poll failed"
+        return (
+            *([values] if values else []),
+            *(state_text(each) for each in self._alerts(step, moment)),
+            *(notified_text(each) for each in moment.sent),
+        )
+
+    def _alerts(self, step: int, moment: EvaluatedStep) -> list[AlertState]:
+        """Those in question first, then the file's in its order, then the built-in ones."""
+        active = [(each.rule, each.labels) for each in moment.alerts]
+        quiet = quiet_alerts(self.case, self.ruleset, step, about=self.about)
+        alerts = [each for each in quiet if (each.rule, each.labels) not in active]
+        first = {each.alert for each in self.about}
+        places = {rule.name: place for place, rule in enumerate(self.ruleset.rules)}
+        return sorted(
+            (*alerts, *moment.alerts),
+            key=lambda each: (
+                each.rule not in first,
+                places.get(each.rule, len(places)),
+                each.rule,
+                sorted(each.labels.items()),
+            ),
+        )
+
+
+def _shortened(rows: list[_Row]) -> list[_Row]:
+    """Only what is around the mark, if there is much."""
+    middle = next((index for index, row in enumerate(rows) if row.marked), 0)
+    first, last = max(0, middle - _MOST_ROWS), middle + _MOST_ROWS + 1
+    shown = rows[first:last]
+    if first:
+        shown.insert(0, _Row(label="...", lines=(f"{first} more before this",)))
+    if last < len(rows):
+        shown.append(_Row(label="...", lines=(f"{len(rows) - last} more after this",)))
+    return shown
+
+
+def _moves(track: Track) -> bool:
+    return len({*track.cells, track.rest}) > 1
+
+
+def _cell(cell: Cell) -> str:
+    return cell.value if isinstance(cell, Gap) else plain(cell)
+
+
+def _row_lines(row: _Row, width: int) -> Iterator[str]:
+    for index, line in enumerate(row.lines or ("",)):
+        mark, label = (">" if row.marked else " ", row.label) if index == 0 else (" ", "")
+        yield f"{mark} {label:<{width}}  {line}".rstrip()
+
+
+# ── JUnit ───────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CaseRun:
+    """What JUnit is told of a case."""
+
+    file: str
+    name: str
+    seconds: float
+    #: expectations that do not hold
+    differences: int
+    lines: tuple[str, ...]
+
+
+def write_junit(path: Path, ran: Sequence[CaseRun]) -> None:
+    """Write the report; UsageError where that cannot be done."""
+    root = ET.Element("testsuites", name="alerting test")
+    for file in dict.fromkeys(each.file for each in ran):
+        cases = [each for each in ran if each.file == file]
+        suite = ET.SubElement(root, "testsuite", {"name": file, **_figures(cases)})
+        for case in cases:
+            seconds = f"{case.seconds:.3f}"
+            place = {"classname": file, "name": case.name, "time": seconds}
+            element = ET.SubElement(suite, "testcase", place)
+            if case.differences:
+                plural = "" if case.differences == 1 else "s"
+                message = f"{case.differences} expectation{plural} not met"
+                failure = ET.SubElement(element, "failure", message=message)
+                failure.text = "\n".join(case.lines)
+    root.attrib |= _figures(ran)
+    ET.indent(root)
+    try:
+        ET.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _figures(ran: Sequence[CaseRun]) -> dict[str, str]:
+    failed = sum(each.differences > 0 for each in ran)
+    seconds = sum(each.seconds for each in ran)
+    figures = {"tests": str(len(ran)), "failures": str(failed), "errors": "0"}
+    return {**figures, "time": f"{seconds:.3f}"}

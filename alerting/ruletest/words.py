@@ -1,0 +1,71 @@
+"""Alerts, messages and expectations of a test in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from alerting.engine.model import Item, Notification
+from alerting.ruletest.case import (
+    Expectation,
+    NotifiedExpected,
+    NotNotifiedExpected,
+    StateExpected,
+)
+from alerting.ruletest.outcome import AlertState
+from alerting.units import format_duration, plain
+
+
+def state_text(alert: AlertState) -> str:
+    """`floor USDT is firing, warning, value 900`."""
+    severity = f", {alert.severity.value}" if alert.severity else ""
+    value = "" if alert.value is None else f", value {plain(alert.value)}"
+    excused = ", `when` is false" if alert.excused else ""
+    subject = _subject(alert.rule, alert.labels)
+    return f"{subject} is {alert.state.value}{severity}{value}{excused}"
+
+
+def notified_text(message: Notification) -> str:
+    """`desk is told: firing, floor USDT, warning`."""
+    items = "; ".join(_item_text(each) for each in message.items)
+    return f"{message.receiver} is told: {items}"
+
+
+def _item_text(item: Item) -> str:
+    flapping = ", flapping" if item.flapping else ""
+    subject = _subject(item.alert.rule, item.alert.labels)
+    return f"{item.reason.value}, {subject}, {item.severity.value}{flapping}"
+
+
+def _subject(rule: str, labels: Mapping[str, str]) -> str:
+    """The rule, and the label that tells its alerts apart."""
+    for name in ("symbol", "undefined_rule", "base_asset"):
+        if name in labels:
+            return f"{rule} {labels[name]}"
+    return rule
+
+
+def expected_text(expected: Expectation) -> str:
+    """The expectation, in the words of the file."""
+    words: dict[str, object] = {"at": format_duration(expected.at)}
+    if isinstance(expected, NotifiedExpected):
+        words["notified"] = expected.receiver
+    if isinstance(expected, NotNotifiedExpected):
+        words["not_notified"] = expected.receiver
+        words["since"] = None if expected.since is None else format_duration(expected.since)
+    if isinstance(expected, NotifiedExpected | NotNotifiedExpected):
+        words["reason"] = expected.reason and expected.reason.value
+    words["alert"] = expected.alert
+    words |= expected.labels
+    if isinstance(expected, StateExpected):
+        words["state"] = expected.state.value
+        words["value"] = None if expected.value is None else plain(expected.value)
+    words["severity"] = expected.severity and expected.severity.value
+    return ", ".join(f"{name}: {word}" for name, word in words.items() if word is not None)
+
+
+def visible(text: str) -> str:
+    """`text` with every character escaped that a terminal or XML would not show."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
+        for each in text
+    )
