@@ -10,6 +10,7 @@ _COLOURS = {
     "warning": "33;1",
     "info": "36;1",
     "ok": "32",
+    "resolved": "32;1",
     "dim": "2",
     "bold": "1",
 }

@@ -603,7 +603,7 @@ def _schema(_args: argparse.Namespace) -> int:
 
 
 def _exchange(args: argparse.Namespace) -> int:
-    from alerting.sandbox.demo import serve_exchange
+    from alerting.sandbox.serve import serve_exchange
 
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,12 +5,10 @@ For `demo`, for the `exchange` command and for tests; it can also misbehave on d
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import http.server
 import json
 import socket
-import socketserver
 import ssl
 import struct
 import threading
@@ -20,8 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from cryptography.exceptions import InvalidSignature
@@ -30,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from alerting.exchanges.account import AccountSettings
 from alerting.exchanges.coinswitch.client import Endpoint, SlidingWindow, utc_now
 from alerting.redaction import MASK, Secret
+from alerting.sandbox.server import HttpServer, Served
 from alerting.units import EXACT
 
 #: A well-known pair for trying things out; it opens nothing.
@@ -97,6 +95,11 @@ def wallet_body(
         asset = [_row(symbol, base_asset, *margins) for symbol, margins in listed.items()]
     wallet = {"base_asset": base_asset, "balances": balances}
     return {"data": {"base_asset_balances": [wallet], "asset": asset}}
+
+
+def demo_wallet(locked: str) -> dict[str, Any]:
+    """A wallet of 2,000 USDT of which one symbol locks a whole number."""
+    return wallet_body(total="2000.00", rows={"BTCUSDT": (locked + ".00", "0.00")})
 
 
 def _balances(total: Decimal, available: Decimal, position_margin: Decimal) -> dict[str, str]:
@@ -183,7 +186,7 @@ Script = Callable[[str], Special | None]
 # ── the exchange ────────────────────────────────────────────────────────────
 
 
-class LoopbackExchange:
+class LoopbackExchange(Served):
     """An exchange on 127.0.0.1 while its `with` block lasts; every attribute can be set any time.
 
     `wallet` is the answer to give. `script` is a callable from path to Special or None, or a series
@@ -209,27 +212,9 @@ class LoopbackExchange:
         self._seen: list[Seen] = []
         self._windows = _windows()
         self.wallet = wallet_body()
-        self._server = _Server(self, port, tls)
+        super().__init__(_Server(self, port, tls), name="loopback")
         scheme = "http" if tls is None else "https"
-        self.base_url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), name="loopback", daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.hang_up()
-        self._server.server_close()
+        self.base_url = f"{scheme}://127.0.0.1:{self.port}"
 
     def account(self, name: str = "main") -> AccountSettings:
         """Settings of an account that this exchange accepts."""
@@ -336,48 +321,13 @@ def _message(status: int, text: str) -> Special:
 # ── HTTP ────────────────────────────────────────────────────────────────────
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    # a whole test suite's connections must not pile up in front of a busy machine
-    request_queue_size = 64
-
+class _Server(HttpServer):
     def __init__(self, exchange: LoopbackExchange, port: int, tls: ssl.SSLContext | None) -> None:
         self.exchange = exchange
-        self._tls = tls
-        self._lock = threading.Condition()
-        self._live: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def server_bind(self) -> None:
-        # without HTTPServer's look-up of the machine's own name, which may take seconds
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        sock, address = super().get_request()
-        if self._tls is not None:
-            # the handshake is the handler thread's: a slow client must not stop the others
-            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        with self._lock:
-            self._live.add(sock)
-        return sock, address
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        with self._lock:
-            self._live.discard(request)
-            self._lock.notify_all()
+        super().__init__(_Handler, port=port, tls=tls)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no news here."""
-
-    def hang_up(self) -> None:
-        """End every connection and wait for its thread to have closed it."""
-        with self._lock:
-            for sock in self._live:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            self._lock.wait_for(lambda: not self._live, timeout=2.0)
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
