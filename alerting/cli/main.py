@@ -438,21 +438,23 @@ def _on_signal(stop: Callable[[], None], number: int, _frame: FrameType | None) 
 
 
 def _status(args: argparse.Namespace) -> int:
-    from alerting.monitoring import overview as status
+    from alerting.monitoring.overview import overview
+    from alerting.monitoring.status_json import as_json
+    from alerting.monitoring.status_text import as_text
     from alerting.store.state import Store
 
     config = _config(args)
     path = _state_path(args, config)
     store = Store(path, deliver_within=config.deliver_within) if path.exists() else None
-    view = status.overview(config, store, now=_now())
+    view = overview(config, store, now=_now())
     if store is not None and not args.json and sys.stdout.isatty():
         view = replace(view, sparklines=tuple(_sparklines(store, config, view.now)))
     if store is not None:
         store.close()
     if args.json:
-        print(json.dumps(status.as_json(view), indent=2, ensure_ascii=False))
+        print(json.dumps(as_json(view), indent=2, ensure_ascii=False))
     else:
-        print(status.as_text(view, config))
+        print(as_text(view, config))
     return FINE
 
 

@@ -28,8 +28,9 @@ from alerting.engine.model import (
     PollOutcome,
     Snapshot,
 )
-from alerting.engine.rules import DELIVERY_FAILING, Ruleset
+from alerting.engine.rules import Ruleset
 from alerting.errors import AlertingError, StoreError
+from alerting.monitoring.health import failing_receivers
 from alerting.notify.dispatcher import Dispatcher, Result
 from alerting.notify.receivers import SendOutcome
 from alerting.redaction import REDACTOR
@@ -152,12 +153,10 @@ class Cycle:
     def judge_program(self) -> None:
         """Evaluate the program itself, where there is anything to say."""
         now = self.clock()
-        overdue = self.ruleset.builtin[DELIVERY_FAILING].for_
-        failing = self.store.failing_receivers(now=now, overdue=overdue)
-        known = {name: why for name, why in failing.items() if name in self.ruleset.receivers}
-        if not (known or self.config_error or self._program_open):
+        failing = failing_receivers(self.ruleset, self.store, now=now)
+        if not (failing or self.config_error or self._program_open):
             return
-        facts = ProgramFacts(failing_receivers=known, config_error=self.config_error)
+        facts = ProgramFacts(failing_receivers=failing, config_error=self.config_error)
         judge = functools.partial(evaluate_program, self.ruleset, facts=facts, now=now)
         evaluation = self.store.evaluate(PROGRAM, judge)
         self._program_open = bool(evaluation.memory.alerts)
