@@ -24,6 +24,7 @@ from alerting.engine.model import (
     AccountState,
     FailureKind,
     Memory,
+    Poll,
     PollFailure,
     PollOutcome,
     Snapshot,
@@ -54,15 +55,11 @@ _SHORTEST_ALIGNED = timedelta(seconds=5)
 class Poller(Protocol):
     """Reads one account's wallet."""
 
-    def poll(self) -> PollOutcome:
+    def poll(self) -> Poll:
         """One reading; never raises for anything outside."""
 
     def cancel(self) -> None:
         """End a poll under way at once."""
-
-    @property
-    def last_body(self) -> str | None:
-        """The text of the answer that the last poll got, if it got one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,15 +105,19 @@ class Cycle:
     keep_history: timedelta = timedelta(0)
     _program_open: bool = field(default=True)
 
-    def judge(self, account: str, outcome: PollOutcome | None, body: str | None = None) -> None:
-        """Evaluate one account, commit, log, and set delivery going; `body` is for the history."""
+    def judge(self, poll: Poll) -> None:
+        """Evaluate one account, commit, log, and set delivery going."""
+        self._judge(poll.account, poll)
+
+    def _judge(self, account: str, poll: Poll | None) -> None:
+        outcome = poll.outcome if poll is not None else None
 
         def judge_now(memory: Memory) -> Evaluation:
             now = align_to_schedule(self.clock(), memory.account.last_snapshot_at)
             self._warn_if_polls_too_rare(memory.account, now)
             return evaluate(self.ruleset, memory, outcome, now=now)
 
-        self._finish(self.store.evaluate(account, judge_now, seen=self._seen(outcome, body)))
+        self._finish(self.store.evaluate(account, judge_now, seen=self._seen(poll)))
 
     def _warn_if_polls_too_rare(self, account: AccountState, now: datetime) -> None:
         """Say so where polls are so rare that no `for` could ever pass."""
@@ -130,24 +131,23 @@ class Cycle:
                 format_duration(longest),
             )
 
-    def _seen(self, outcome: PollOutcome | None, body: str | None) -> Seen | None:
-        if not self.keep_history:
+    def _seen(self, poll: Poll | None) -> Seen | None:
+        if poll is None or not self.keep_history:
             return None
-        if isinstance(outcome, PollFailure):
-            return Seen(body=None, error=str(outcome))
-        return None if body is None else Seen(body=REDACTOR.redact(body), error=None)
+        if isinstance(poll.outcome, PollFailure):
+            return Seen(body=None, error=str(poll.outcome))
+        return None if poll.body is None else Seen(body=REDACTOR.redact(poll.body), error=None)
 
-    def judge_safely(self, account: str, outcome: PollOutcome, body: str | None = None) -> None:
+    def judge_safely(self, poll: Poll) -> None:
         """As `judge`; a mistake of ours in judging counts as a failed poll, so that it is told."""
         try:
-            self.judge(account, outcome, body)
+            self.judge(poll)
         except StoreError:
             raise
         except Exception as error:
-            log.exception("account %s: this snapshot could not be judged", account)
+            log.exception("account %s: this snapshot could not be judged", poll.account)
             text = f"internal error while judging: {type(error).__name__}"
-            failure = PollFailure(account=account, kind=FailureKind.UNKNOWN, text=text)
-            self.judge(account, failure)
+            self.judge(_broken(poll.account, text, at=poll.at))
 
     def judge_program(self) -> None:
         """Evaluate the program itself, where there is anything to say."""
@@ -179,7 +179,7 @@ class Cycle:
         """End the alerts of accounts that left the rules file."""
         for name in self.store.accounts():
             if name not in self.ruleset.accounts and self.store.memory(name).alerts:
-                self.judge(name, None)
+                self._judge(name, None)
 
     def _finish(self, evaluation: Evaluation) -> None:
         for change in evaluation.transitions:
@@ -202,10 +202,11 @@ def run_once(cycle: Cycle, pollers: Mapping[str, Poller], deliveries: list[Resul
     errors: list[StoreError] = []
 
     def read(name: str, poller: Poller) -> None:
-        polls[name] = outcome = _poll(name, poller)
-        _log_failure(name, outcome)
+        poll = _poll(name, poller, cycle.clock)
+        polls[name] = poll.outcome
+        _log_failure(poll)
         try:
-            cycle.judge_safely(name, outcome, poller.last_body)
+            cycle.judge_safely(poll)
         except StoreError as error:
             errors.append(error)
 
@@ -337,12 +338,12 @@ class Daemon:
         due = time.monotonic()
         failing = False
         while not self._stop.is_set():
-            outcome = _poll(name, poller)
+            poll = _poll(name, poller, self._cycle.clock)
             if self._stop.is_set():
                 return  # a poll that we cut ourselves is no failure
-            failing = _log_failure(name, outcome, again=failing)
+            failing = _log_failure(poll, again=failing)
             try:
-                self._cycle.judge_safely(name, outcome, poller.last_body)
+                self._cycle.judge_safely(poll)
             except StoreError as error:
                 log.error("%s; this poll is not judged", error)  # noqa: TRY400
                 self._on_state(name, error)
@@ -360,20 +361,25 @@ def next_due(due: float, interval: float, now: float) -> float:
     return due + (missed + 1) * interval
 
 
-def _poll(name: str, poller: Poller) -> PollOutcome:
+def _poll(name: str, poller: Poller, clock: Callable[[], datetime]) -> Poll:
     """Read once; a mistake of ours is a failed poll, for a dead thread would tell nobody."""
     try:
         return poller.poll()
     except Exception as error:
         log.exception("account %s: polling failed in an unforeseen way", name)
-        text = f"internal error while polling: {type(error).__name__}"
-        return PollFailure(account=name, kind=FailureKind.UNKNOWN, text=text)
+        return _broken(name, f"internal error while polling: {type(error).__name__}", at=clock())
 
 
-def _log_failure(name: str, outcome: PollOutcome, *, again: bool = False) -> bool:
-    if isinstance(outcome, PollFailure):
-        log.log(logging.DEBUG if again else logging.WARNING, "account %s: %s", name, outcome)
+def _broken(account: str, text: str, *, at: datetime) -> Poll:
+    failure = PollFailure(account=account, kind=FailureKind.UNKNOWN, text=text)
+    return Poll(at=at, account=account, outcome=failure)
+
+
+def _log_failure(poll: Poll, *, again: bool = False) -> bool:
+    if isinstance(poll.outcome, PollFailure):
+        level = logging.DEBUG if again else logging.WARNING
+        log.log(level, "account %s: %s", poll.account, poll.outcome)
         return True
     if again:
-        log.warning("account %s: readable again", name)
+        log.warning("account %s: readable again", poll.account)
     return False

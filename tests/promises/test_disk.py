@@ -41,7 +41,7 @@ from tests.support.factories import (
     make_threshold,
     make_wallet,
 )
-from tests.support.fakes import FakeClock, FakeNotifier
+from tests.support.fakes import FakeClock, FakeNotifier, poll_of
 
 IMPATIENT = """
 import sys
@@ -341,7 +341,7 @@ def test_what_is_committed_goes_out_though_the_file_is_locked_just_then(tmp_path
         return Store.next_due(store, name)
 
     monkeypatch.setattr(store, "next_due", locked_once)
-    cycle.judge("main", make_snapshot(make_wallet("900")))
+    cycle.judge(poll_of(make_snapshot(make_wallet("900"))))
     wait_until(lambda: len(desk.sent) == 1, seconds=5)
     dispatcher.stop()
     assert dispatcher.drain(seconds=5)
@@ -514,7 +514,7 @@ class Books:
         ruleset, clock = make_ruleset(rule), FakeClock()
         dispatcher = Dispatcher({}, store=self.store, clock=clock)
         Cycle(ruleset=ruleset, store=self.store, dispatcher=dispatcher, clock=clock).judge(
-            "main", make_snapshot(make_wallet("900"))
+            poll_of(make_snapshot(make_wallet("900")))
         )
 
     def replace_with_a_copy(self):

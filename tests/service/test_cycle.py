@@ -28,7 +28,15 @@ from tests.support.factories import (
     make_threshold,
     make_wallet,
 )
-from tests.support.fakes import DOWN, REFUSED, FakeClock, FakeNotifier, FakePoller, FakeSystemd
+from tests.support.fakes import (
+    DOWN,
+    REFUSED,
+    FakeClock,
+    FakeNotifier,
+    FakePoller,
+    FakeSystemd,
+    poll_of,
+)
 
 LADDER = make_rule(
     "floor",
@@ -146,15 +154,15 @@ def test_a_mistake_while_judging_holds_everything_and_becomes_blindness(rig, mon
     work.once(main=FakePoller(seen("900")))
     original = work.cycle.judge
 
-    def broken(account, outcome, body=None):
-        if not isinstance(outcome, PollFailure):
+    def broken(poll):
+        if not isinstance(poll.outcome, PollFailure):
             raise ZeroDivisionError
-        original(account, outcome)
+        original(poll)
 
     monkeypatch.setattr(work.cycle, "judge", broken)
     for _ in range(2):
         work.clock.now += 60 * S
-        work.cycle.judge_safely("main", seen("2000"))
+        work.cycle.judge_safely(poll_of(seen("2000")))
     alerts = {a.rule: a for a in work.store.memory("main").alerts.values()}
     assert set(alerts) == {"floor", "blind"}
     assert "internal error while judging: ZeroDivisionError" in alerts["blind"].detail
@@ -179,9 +187,9 @@ def test_a_mistake_while_polling_is_a_failed_poll(rig):
 def test_rare_polls_are_warned_about(rig, caplog):
     work = rig(make_ruleset(LADDER, blind_after=60), desk=FakeNotifier())
     for _ in range(2):
-        work.cycle.judge("main", seen("2000"))
+        work.cycle.judge(poll_of(seen("2000")))
         work.clock.now += 61 * S
-    work.cycle.judge("main", seen("2000"))
+    work.cycle.judge(poll_of(seen("2000")))
     assert caplog.text.count("does not count towards `for`") == 2
 
 
@@ -315,7 +323,7 @@ def test_daemon_and_cron_send_the_same_messages(tmp_path):
                 work.store.close()
                 work = Rig(tmp_path / f"{mode}.db", {"desk": desk}, ruleset, clock)
             else:
-                work.cycle.judge("main", outcome)
+                work.cycle.judge(poll_of(outcome))
                 assert work.cycle.dispatcher.drain(seconds=5)
         work.cycle.dispatcher.stop()
         work.store.close()

@@ -33,7 +33,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from alerting import __version__
-from alerting.engine.model import FailureKind, PollFailure, PollOutcome, Snapshot
+from alerting.engine.model import FailureKind, Poll, PollFailure, PollOutcome, Snapshot
 from alerting.errors import AlertingError
 from alerting.exchanges.account import AccountSettings
 from alerting.exchanges.coinswitch.answers import (
@@ -576,29 +576,29 @@ class WalletClient:
         self._guard = _Guard(monotonic)
         self._session = _ReadOnlySession(self._base_url, self._guard)
         self._polling = threading.Lock()
-        self._last_body: str | None = None
         self._last_epoch = 0
         self._blocked: tuple[float, _PollError] | None = None
         for secret in (account.api_key, account.secret_key):
             REDACTOR.learn(secret.reveal())
 
-    @property
-    def last_body(self) -> str | None:
-        """The raw body of the last poll's 200 answer; None where it had none."""
-        return self._last_body
+    def poll(self) -> Poll:
+        """Read the wallet within the timeout; whatever goes wrong outside is a PollFailure.
 
-    def poll(self) -> PollOutcome:
-        """Read the wallet within the timeout; whatever goes wrong outside is a PollFailure."""
+        The poll's body is that of a 200 answer, snapshot or not.
+        """
         with self._polling:
-            self._last_body = None
+            body = None
             try:
                 self._check_ready()
                 with self._guard.deadline(self._timeout):
-                    return self._read_wallet()
+                    answer = self._ask_for_wallet()
+                    body = decode(answer.body)
+                    return self._poll(answer.at, self._snapshot(answer), body)
             except AnswerError as error:
-                return self._failure(_PollError(error.kind, str(error)))
+                failure = _PollError(error.kind, str(error))
             except _PollError as error:
-                return self._failure(error)
+                failure = error
+            return self._poll(self._clock(), self._failure(failure), body)
 
     def cancel(self) -> None:
         """From any thread: the poll under way fails at once, and so does every later one."""
@@ -608,6 +608,9 @@ class WalletClient:
         """Give up the connection; later polls fail."""
         self.cancel()
         self._session.close()
+
+    def _poll(self, at: datetime, outcome: PollOutcome, body: str | None) -> Poll:
+        return Poll(at=at, account=self._account.name, body=body, outcome=outcome)
 
     def _failure(self, error: _PollError) -> PollFailure:
         return PollFailure(
@@ -631,14 +634,16 @@ class WalletClient:
             raise _PollError(error.kind, error.text, retry_after=timedelta(seconds=left))
         self._blocked = None
 
-    def _read_wallet(self) -> Snapshot:
+    def _ask_for_wallet(self) -> _Answer:
         answer = self._get_signed(Endpoint.WALLET_BALANCE)
         if answer.status != 200:
             raise self._refusal(answer)
         if not answer.whole:
             text = f"the answer is larger than {MAX_BODY // 1024 // 1024} MiB"
             raise _PollError(FailureKind.WRONG_SHAPE, text)
-        self._last_body = decode(answer.body)
+        return answer
+
+    def _snapshot(self, answer: _Answer) -> Snapshot:
         return parse_wallet(answer.body, account=self._account.name, observed_at=answer.at)
 
     # ── sending ─────────────────────────────────────────────────────────────
