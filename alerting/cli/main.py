@@ -243,7 +243,7 @@ def _demo(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> int:
     from alerting.config.load import load_config
     from alerting.config.yaml_reader import read_yaml
-    from alerting.exchanges.coinswitch.client import check_key_pair
+    from alerting.exchanges.coinswitch.keys import check_key_pair
     from alerting.messages.check import check_templates
     from alerting.notify.receivers import receiver_problem
 

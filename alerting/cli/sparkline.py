@@ -10,6 +10,7 @@ from decimal import Decimal
 from alerting.engine import samples as metrics
 from alerting.engine.feeds import Scope
 from alerting.exchanges.coinswitch import answers
+from alerting.exchanges.strict_json import AnswerError
 from alerting.store.state import Store
 from alerting.units import EXACT, format_duration
 
@@ -66,7 +67,7 @@ def _values(body: str | None, account: str, at: datetime) -> dict[tuple[str, str
         snapshot = answers.parse_wallet(
             (body or "").encode("utf-8", "surrogatepass"), account=account, observed_at=at
         )
-    except answers.AnswerError:
+    except AnswerError:
         return {}
     with decimal.localcontext(EXACT):
         return {

@@ -17,6 +17,7 @@ from alerting.engine.rules import Rule, Ruleset, Threshold, Zone, classify
 from alerting.engine.samples import Sample
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch import answers
+from alerting.exchanges.strict_json import AnswerError
 from alerting.store.state import PastMessage, Store
 from alerting.units import EXACT, format_duration, plain, rfc3339
 
@@ -79,7 +80,7 @@ def _samples(
             account=poll.account,
             observed_at=poll.at,
         )
-    except answers.AnswerError:
+    except AnswerError:
         return
     with decimal.localcontext(EXACT):
         samples = list(metrics.samples(snapshot, rule.scope))

@@ -12,7 +12,8 @@ import requests
 from alerting import __version__
 from alerting.config.settings import Config
 from alerting.errors import StoreError
-from alerting.net.apprise_probe import probing
+from alerting.net.adapter import DeadlineAdapter
+from alerting.net.deadline import deadline
 from alerting.redaction import Secret
 from alerting.store.state import Store
 from alerting.units import parse_instant, rfc3339
@@ -58,18 +59,20 @@ def is_due(last: datetime | None, *, every: timedelta, jitter: timedelta, now: d
 
 def ping(url: Secret) -> str | None:
     """Ask for the URL once, within ten seconds; None if it said 2xx, else why not."""
-    with probing(_PATIENCE) as probe, requests.Session() as session:
+    with deadline(_PATIENCE) as bounded, requests.Session() as session:
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, DeadlineAdapter(bounded))
         session.headers["User-Agent"] = f"alerting/{__version__}"
         seconds = _PATIENCE.total_seconds()
         try:
             # stream: what the answer says beyond its status is nobody's business
             answer = session.get(url.reveal(), timeout=seconds, allow_redirects=False, stream=True)
         except (requests.RequestException, OSError, ValueError) as error:
-            return probe.explain(error)
+            return bounded.explain(error)
         answer.close()
-        if probe.expired:
+        if bounded.expired:
             # a head that we cut off looks complete
-            return probe.explain(TimeoutError())
+            return bounded.explain(TimeoutError())
     status = answer.status_code
     if 200 <= status < 300:
         return None

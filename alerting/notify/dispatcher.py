@@ -19,10 +19,20 @@ from alerting.store.state import LONGEST_HOLD, OutboxRow, Store
 
 log = logging.getLogger("alerting.delivery")
 
-_FIRST_DELAY = timedelta(seconds=5)
-_LONGEST_DELAY = timedelta(minutes=5)
-# How long a result that could not be booked is tried to be booked again.
-_BOOKING_PAUSE = 1.0
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retries:
+    """When what went wrong is tried again."""
+
+    #: after the first attempt; each later pause is twice the one before ...
+    first: timedelta = timedelta(seconds=5)
+    #: ... up to this
+    longest: timedelta = timedelta(minutes=5)
+    #: between two tries to book a result in the state file
+    booking: timedelta = timedelta(seconds=1)
+
+
+RETRIES = Retries()
 
 
 class NotifierFactory(Protocol):
@@ -54,6 +64,7 @@ class ReceiverWorker:
         build: NotifierFactory,
         clock: Callable[[], datetime],
         rng: random.Random | None = None,
+        retries: Retries = RETRIES,
     ) -> None:
         self._receiver = receiver
         self._store = store
@@ -61,6 +72,7 @@ class ReceiverWorker:
         self._build = build
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._retries = retries
         self._notifier: Notifier | None = None
 
     def deliver_next(self) -> Result | None:
@@ -106,7 +118,7 @@ class ReceiverWorker:
             except StoreError as error:
                 # unbooked it would count as unsent: the state file must come back first
                 log.error("receiver %s: %s; trying again", row.receiver, error)  # noqa: TRY400
-                time.sleep(_BOOKING_PAUSE)
+                time.sleep(self._retries.booking.total_seconds())
             else:
                 return
 
@@ -127,9 +139,9 @@ class ReceiverWorker:
             self._store.mark_retry(row, reason=reason, next_at=now + delay, maybe_sent=unknown)
 
     def backoff(self, attempts: int) -> timedelta:
-        """5 s, 10 s, 20 s ... 5 minutes, each up to a fifth shorter or longer."""
+        """The pause after so many attempts: 5 s, 10 s ... 5 minutes, up to a fifth more or less."""
         doublings = min(attempts - 1, 10)
-        delay = min(_FIRST_DELAY * (1 << doublings), _LONGEST_DELAY)
+        delay = min(self._retries.first * (1 << doublings), self._retries.longest)
         return delay * self._rng.uniform(0.8, 1.2)
 
 
@@ -143,11 +155,13 @@ class Dispatcher:
         store: Store,
         clock: Callable[[], datetime],
         on_result: Callable[[Result], None] = lambda _: None,
+        retries: Retries = RETRIES,
     ) -> None:
-        self._couriers = workers
+        self._workers = workers
         self._store = store
         self._clock = clock
         self._on_result = on_result
+        self._pause = retries.booking.total_seconds()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._wakers: dict[str, threading.Event] = {}
@@ -155,7 +169,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Something may be due: start or wake the threads of the receivers concerned."""
-        for name in self._couriers:
+        for name in self._workers:
             if not self._may_be_due(name):
                 continue
             with self._lock:
@@ -208,11 +222,11 @@ class Dispatcher:
         if self._stopping.is_set():
             return True
         now = self._clock()
-        due = (self._store.next_due(name, now=now) for name in self._couriers)
+        due = (self._store.next_due(name, now=now) for name in self._workers)
         return not any(at is not None and at <= now for at in due)
 
     def _work(self, name: str, waker: threading.Event) -> None:
-        worker = self._couriers[name]
+        worker = self._workers[name]
         while not self._stopping.is_set():
             with self._lock:
                 self._busy.add(name)
@@ -236,11 +250,11 @@ class Dispatcher:
             due = self._store.next_due(name, now=self._clock())
         except StoreError as error:
             log.error("receiver %s: %s", name, error)  # noqa: TRY400 - a user's disk, not a bug
-            return _BOOKING_PAUSE
+            return self._pause
         except Exception:
             # the thread must live: without it this receiver would never be told anything again
             log.exception("receiver %s: delivering failed in an unforeseen way", name)
-            return _BOOKING_PAUSE
+            return self._pause
         if due is None:
             return None
         return max(0.01, (due - self._clock()).total_seconds())

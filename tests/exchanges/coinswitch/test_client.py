@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 import ssl
@@ -17,7 +16,6 @@ from email.utils import format_datetime
 import pytest
 import requests
 import trustme
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,23 +25,20 @@ from alerting.exchanges.coinswitch import client as exchange_module
 from alerting.exchanges.coinswitch.client import (
     Endpoint,
     ForbiddenRequestError,
-    SlidingWindow,
     WalletClient,
-    check_key_pair,
-    secret_key_problem,
-    sign,
     utc_now,
 )
+from alerting.net.deadline import Deadline
 from alerting.redaction import Secret
 from alerting.sandbox.exchange import (
     DEMO_API_KEY,
     DEMO_SECRET_KEY,
     DOCUMENTED_WALLET,
-    Fault,
     LoopbackExchange,
     Special,
 )
 from tests.support.broken_answers import HEALTHY, as_script, broken_answers
+from tests.support.faults import Fault
 
 SEED = DEMO_SECRET_KEY
 WALLET = Endpoint.WALLET_BALANCE.value
@@ -83,166 +78,8 @@ def wallet_requests(exchange):
     return [seen for seen in exchange.requests if seen.path == WALLET]
 
 
-# ── signing ─────────────────────────────────────────────────────────────────
-
-FUTURES = "/trade/api/v2/futures"
-VECTORS = [
-    pytest.param(
-        "GET",
-        f"{FUTURES}/wallet_balance",
-        1700000000000,
-        "04e7863321f70d09ca883a1b5897719721f6c8da772aaedecbbcb1b4e73c90a92a56a4578616a840eb2256a1c39fd78de796873e1fe3a606e4e1b2693c612606",
-        id="1 wallet",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/wallet_balance",
-        1700000000001,
-        "9fe7826ac86852fadf0d89997959d40cbdadffdb27d1e7560b97939f112ed064ca075e2da9b0c8b6fa5ba1d9f56aefb96fc4d79945cf894ff01ba269d65d8a0a",
-        id="2 a millisecond later",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/positions?exchange=EXCHANGE_2&symbol=BTCUSDT",
-        1700000000000,
-        "445f7d9ebcbd2f77695340ba85363d8b1bb3c3d8375373a4977ff11264df20c88aed6ea537df07e5b126bb45cea6643a955334d7599154bf17768b6d057c3a0a",
-        id="3 two parameters",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/positions?exchange=EXCHANGE_2",
-        1700000000000,
-        "c9f42ef17bfaf8e262cfa80eb7b1a65068c94dc96fc5d51e6c4e8b6561e2a1b523fffd9f0db6febd042806e24a1be832eeb66a5944508623cdf315c2cb26e602",
-        id="4 one parameter",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/transactions?exchange=EXCHANGE_2&type=funding+fee&limit=50",
-        1700000000000,
-        "a84ba7b3b3aebc00a1d20b3ae62c5d1cc9fcff6ba2cc81e4c9e447157043da7b09ddfb44bf80cf294c874d2be8b174447d5582b6bd8d86df375eee197bfa740c",
-        id="5 signed decoded",
-    ),
-    pytest.param(
-        "POST",
-        f"{FUTURES}/orders/open",
-        1700000000000,
-        "f2decf2e214dd8fc4aaab610a1677455979c26ca4fc52cd6f5146fa503347185118111d4a154606be2352517bb2226cb77b141cc658c7070650507d559076902",
-        id="6 post",
-    ),
-    pytest.param(
-        "GET",
-        "/trade/api/v2/time",
-        1719905777483,
-        "09133e3036926a21f230bc7631187c50990156514717db47708c2d06f13c13c5e7092311602af7aafeffb80884f296d5a2ce3de05a384a68be879fa4ecdd7a04",
-        id="7 documented message",
-    ),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "epoch", "signature"), VECTORS)
-def test_signature_vectors(method, path, epoch, signature):
-    assert sign(SEED, method, path, epoch) == signature
-    assert sign((SEED + DEMO_API_KEY).upper(), method.lower(), path, epoch) == signature
-
-
-def test_signature_is_not_the_legacy_one():
-    legacy = "d1b790e7972c6cc7044df36e6194fd0925160747a11d4bfefed312fabd5011f10c253a4b95b55f7db7df83936d838f33688e5a9161dfcccccb930a36e9edd907"
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(SEED))
-    assert key.sign(f"GET{WALLET}{{}}".encode()).hex() == legacy
-    assert sign(SEED, "GET", WALLET, 1700000000000) != legacy
-
-
 def account(*, api_key=DEMO_API_KEY, secret_key=SEED):
     return AccountSettings(name="main", api_key=Secret(api_key), secret_key=Secret(secret_key))
-
-
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        pytest.param(SEED, None, id="64 characters"),
-        pytest.param(SEED.upper(), None, id="upper case"),
-        pytest.param(SEED + DEMO_API_KEY, None, id="128 with the public half"),
-        pytest.param(SEED + DEMO_API_KEY.upper(), None, id="128 mixed case"),
-        pytest.param(
-            SEED + "00" * 32, "second half is not the public key", id="128 with something else"
-        ),
-        pytest.param(SEED[:-1], "it has 63", id="63"),
-        pytest.param(SEED + "0", "it has 65", id="65"),
-        pytest.param("", "64 hexadecimal characters", id="empty"),
-        pytest.param("z" * 64, "64 hexadecimal characters", id="no hex"),
-        pytest.param(SEED[:32] + " " + SEED[33:], "64 hexadecimal characters", id="blank inside"),
-        pytest.param(SEED + "\n", "64 hexadecimal characters", id="newline"),
-        pytest.param("１" * 64, "64 hexadecimal characters", id="full-width"),
-    ],
-)
-def test_secret_key_problem(text, problem):
-    found = secret_key_problem(Secret(text))
-    if problem is None:
-        assert found is None
-    else:
-        assert problem in found
-        assert not text or text not in found
-
-
-def test_key_pair_is_checked_offline():
-    assert check_key_pair(account()) is None
-    assert check_key_pair(account(api_key=DEMO_API_KEY.upper())) is None
-    assert check_key_pair(account(secret_key="broken")) is None
-    warning = check_key_pair(account(secret_key="11" * 32))
-    assert "account main: api_key is not the public half of secret_key" in warning
-    assert "11" * 32 not in warning
-    assert DEMO_API_KEY not in warning
-
-
-# ── the limiter ─────────────────────────────────────────────────────────────
-
-
-@given(
-    limit=st.integers(1, 5),
-    steps=st.lists(st.floats(0, 40, allow_nan=False), max_size=80),
-)
-def test_no_window_holds_more_than_the_limit(limit, steps):
-    now = 0.0
-    window = SlidingWindow(limit, timedelta(seconds=60), lambda: now)
-    taken = []
-    for step in steps:
-        now += step
-        wait = window.wait_time()
-        acquired = window.try_acquire()
-        assert acquired == (wait == 0.0)
-        if acquired:
-            taken.append(now)
-        else:
-            assert 0 < wait <= 60.001
-            oldest = taken[-limit]
-            assert wait == pytest.approx(oldest + 60 - now)
-    for start in taken:
-        assert sum(start <= at < start + 60 for at in taken) <= limit
-
-
-def test_window_has_room_again_when_it_said_so():
-    now = 0.0
-    window = SlidingWindow(2, timedelta(seconds=60), lambda: now)
-    assert [window.try_acquire() for _ in range(3)] == [True, True, False]
-    now = math.nextafter(60.0, 0)
-    assert not window.try_acquire()
-    now = 60.0
-    assert window.wait_time() == 0.0
-    assert window.try_acquire()
-
-
-def test_window_is_shared_between_threads():
-    window = SlidingWindow(50, timedelta(seconds=60))
-    taken = []
-    threads = [
-        threading.Thread(target=lambda: taken.extend(window.try_acquire() for _ in range(25)))
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert taken.count(True) == 50
 
 
 def test_poll_beyond_the_own_limit_sends_nothing(exchange):
@@ -292,7 +129,7 @@ def test_connection_is_kept_and_each_try_signed_anew(exchange):
     frozen = utc_now()
     with client_of(exchange, clock=lambda: frozen) as client:
         assert all(isinstance(client.poll().outcome, Snapshot) for _ in range(2))
-        assert client._guard.opened == 1
+        assert client._deadline.opened == 1
     epochs = [seen.headers["x-auth-epoch"] for seen in exchange.requests]
     assert len(set(epochs)) == 2
 
@@ -707,7 +544,7 @@ def test_dropped_kept_connection_is_tried_once_more(exchange):
     with client_of(exchange) as client:
         assert isinstance(client.poll().outcome, Snapshot)
         assert isinstance(client.poll().outcome, Snapshot)
-        assert client._guard.opened == 2
+        assert client._deadline.opened == 2
     seen = wallet_requests(exchange)
     assert len(seen) == 3
     assert len({one.headers["x-auth-epoch"] for one in seen}) == 3
@@ -878,15 +715,6 @@ def test_cancel_ends_a_poll_at_once_and_all_later_ones(exchange, fault):
     assert len(exchange.requests) == 1
 
 
-def test_late_timer_does_not_end_the_next_poll(exchange):
-    with client_of(exchange) as client:
-        client.poll()
-        late = client._guard._round
-        with client._guard.deadline(timedelta(seconds=5)):
-            client._guard._expire(late)
-            assert not client._guard.stopped
-
-
 def test_close_leaves_nothing_behind(exchange):
     before = set(threading.enumerate())
     with client_of(exchange, timeout=LIMIT) as client:
@@ -898,8 +726,8 @@ def test_close_leaves_nothing_behind(exchange):
         ]
         for _ in range(4):
             client.poll()
-        assert len(client._guard._handles) == 1
-    assert client._guard._handles == set()
+        assert len(client._deadline._handles) == 1
+    assert client._deadline._handles == set()
     assert client.poll().outcome.text == "cancelled"
     left = [t for t in set(threading.enumerate()) - before if t.name.startswith("alerting")]
     for thread in left:
@@ -938,7 +766,7 @@ def test_session_refuses_all_but_reading_before_a_byte_is_sent(exchange, method,
     with client_of(exchange) as client:
         with pytest.raises(ForbiddenRequestError):
             client._session.request(method, exchange.base_url + url, data=body)
-        assert client._guard.opened == 0
+        assert client._deadline.opened == 0
     assert exchange.requests == []
 
 
@@ -1216,9 +1044,7 @@ def test_allowed_paths_are_these_two():
 
 
 def test_requests_does_not_follow_by_itself(exchange):
-    session = exchange_module._ReadOnlySession(
-        exchange.base_url, exchange_module._Guard(time.monotonic)
-    )
+    session = exchange_module._ReadOnlySession(exchange.base_url, Deadline())
     exchange.script = [redirect("/elsewhere")]
     with session:
         request = requests.Request("GET", exchange.base_url + WALLET)
