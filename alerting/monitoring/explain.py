@@ -17,7 +17,8 @@ from alerting.engine.rules import Rule, Ruleset, Threshold, Zone, classify
 from alerting.engine.samples import Sample
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch import answers
-from alerting.store.state import PastMessage, Store
+from alerting.store.history import PastMessage
+from alerting.store.state import Store
 from alerting.units import EXACT, format_duration, plain, rfc3339
 
 _CHANGES = 6

@@ -13,7 +13,8 @@ from alerting.config.settings import Config
 from alerting.engine import routing
 from alerting.engine.model import PROGRAM, AccountState, Alert, Direction, Memory, Severity, State
 from alerting.engine.rules import DELIVERY_FAILING, Ruleset
-from alerting.store.state import ReceiverStatus, Store
+from alerting.store.outbox import ReceiverStatus
+from alerting.store.state import Store
 from alerting.units import format_duration, plain, rfc3339
 
 # From here on a terminal has room for the last day.

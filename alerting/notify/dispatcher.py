@@ -15,7 +15,8 @@ from alerting.errors import AlertingError, StoreError
 from alerting.messages.rendering import Renderer
 from alerting.notify.receivers import Attempt, Notifier, SendOutcome
 from alerting.notify.settings import ReceiverSettings
-from alerting.store.state import LONGEST_HOLD, OutboxRow, Store
+from alerting.store.outbox import LONGEST_HOLD, OutboxRow
+from alerting.store.state import Store
 
 log = logging.getLogger("alerting.delivery")
 

@@ -34,7 +34,8 @@ from alerting.notify.dispatcher import Dispatcher, Result
 from alerting.notify.receivers import SendOutcome
 from alerting.redaction import REDACTOR
 from alerting.service.process import Systemd
-from alerting.store.state import Seen, Store
+from alerting.store.history import Seen
+from alerting.store.state import Store
 from alerting.units import format_duration, plain
 
 log = logging.getLogger("alerting")

@@ -25,7 +25,8 @@ from alerting.monitoring.overview import Overview, overview
 from alerting.monitoring.prometheus import render
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
-from alerting.store.state import ReceiverStatus, Store
+from alerting.store.outbox import ReceiverStatus
+from alerting.store.state import Store
 from tests.support.factories import (
     CRITICAL,
     INFO,

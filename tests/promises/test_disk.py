@@ -332,13 +332,13 @@ def test_what_is_committed_goes_out_though_the_file_is_locked_just_then(tmp_path
     dispatcher = Dispatcher({"desk": worker}, store=store, clock=clock)
     ruleset = make_ruleset(make_rule("floor", "total_balance", make_threshold(WARNING, "5000")))
     cycle = Cycle(ruleset=ruleset, store=store, dispatcher=dispatcher, clock=clock)
-    asked = []
+    asked, next_due = [], store.next_due
 
     def locked_once(name):
         asked.append(name)
         if len(asked) == 1:
             raise StoreError("database is locked")
-        return Store.next_due(store, name)
+        return next_due(name)
 
     monkeypatch.setattr(store, "next_due", locked_once)
     cycle.judge("main", make_snapshot(make_wallet("900")))

@@ -136,12 +136,13 @@ def test_a_recorded_run_replays_as_it_was(live):
         ]
         messages += [told(n) for n in step.notifications]
 
-    query = live.store._connection.execute
+    query = live.store._database._connection.execute
     lived_changes = query(
         "SELECT at, rule, severity, source, target, value FROM transitions ORDER BY id"
     ).fetchall()
     lived_messages = [
-        told(load(Notification, row[0])) for row in query("SELECT payload FROM outbox ORDER BY id")
+        told(load(Notification, row[0]))
+        for row in query("SELECT notification FROM outbox ORDER BY id")
     ]
     assert lived_changes == changes
     assert lived_messages == messages
