@@ -16,7 +16,6 @@ from alerting.messages.rendering import Renderer
 from alerting.notify.receivers import Attempt, Notifier, SendOutcome
 from alerting.notify.settings import ReceiverSettings
 from alerting.store.outbox import LONGEST_HOLD, OutboxRow
-from alerting.store.state import Store
 
 log = logging.getLogger("alerting.delivery")
 
@@ -31,6 +30,33 @@ class NotifierFactory(Protocol):
 
     def __call__(self, receiver: ReceiverSettings, /) -> Notifier:
         """Build one."""
+
+
+class Outbox(Protocol):
+    """What delivering needs of the store; any of it may raise StoreError."""
+
+    def next_due(self, receiver: str, *, now: datetime | None = None) -> datetime | None:
+        """When `claim` may find something next."""
+
+    def claim(self, receiver: str, *, now: datetime) -> OutboxRow | None:
+        """The most urgent due message, booked as being sent."""
+
+    def mark_sent(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """It was accepted."""
+
+    def mark_retry(
+        self, row: OutboxRow, *, reason: str, next_at: datetime, maybe_sent: bool
+    ) -> None:
+        """It is tried again."""
+
+    def mark_simplified(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """It is tried again at once, as the plainest text."""
+
+    def mark_dead(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """It is given up."""
+
+    def hold_receiver(self, receiver: str, *, until: datetime) -> None:
+        """The service wants to be left alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +76,7 @@ class ReceiverWorker:
         self,
         receiver: ReceiverSettings,
         *,
-        store: Store,
+        store: Outbox,
         renderer: Renderer,
         build: NotifierFactory,
         clock: Callable[[], datetime],
@@ -141,7 +167,7 @@ class Dispatcher:
         self,
         workers: Mapping[str, ReceiverWorker],
         *,
-        store: Store,
+        store: Outbox,
         clock: Callable[[], datetime],
         on_result: Callable[[Result], None] = lambda _: None,
     ) -> None:

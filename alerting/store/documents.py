@@ -61,6 +61,7 @@ def load(kind: type[Kind], text: str) -> Kind:
 # Whatever content that is not as it was written may raise.
 _UNREADABLE = (
     ArithmeticError,  # instants and numbers beyond all bounds
+    AttributeError,
     LookupError,
     RecursionError,
     TypeError,

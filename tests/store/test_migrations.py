@@ -483,9 +483,10 @@ def test_levels_age_on_from_where_they_stood(store):
     )
 
 
-def test_a_record_that_was_broken_before_stays_its_accounts_trouble_alone(path):
+@pytest.mark.parametrize("document", ["{}", "[]", "5", "{", '{"rungs":[{}]}', ""])
+def test_a_record_that_was_broken_before_stays_its_accounts_trouble_alone(path, document):
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE alerts SET document = '{}' WHERE account = 'hedge'")
+    connection.execute("UPDATE alerts SET document = ? WHERE account = 'hedge'", (document,))
     connection.commit()
     connection.close()
     store = Store(path)
