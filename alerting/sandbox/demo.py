@@ -22,7 +22,8 @@ from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.sandbox.exchange import LoopbackExchange, wallet_body
 from alerting.sandbox.inbox import Inbox, Received
 from alerting.service.build import build_cycle
-from alerting.service.cycle import Cycle, Daemon
+from alerting.service.cycle import Cycle
+from alerting.service.daemon import Daemon
 from alerting.service.process import Systemd
 from alerting.store.state import Store
 

@@ -19,9 +19,9 @@ from alerting.monitoring.web_server import Page, WebServer, parse_listen
 from alerting.sandbox.exchange import LoopbackExchange, Special, wallet_body
 from alerting.sandbox.inbox import Inbox
 from alerting.store.state import Store
-from tests.cli.test_main import Desk
 from tests.monitoring.test_prometheus import make_config, parse
 from tests.support import servers
+from tests.support.desk import Desk
 from tests.support.fakes import FakeClock
 
 

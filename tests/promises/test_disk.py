@@ -30,8 +30,8 @@ from alerting.sandbox.inbox import Inbox
 from alerting.service.cycle import Cycle
 from alerting.service.process import StateLock
 from alerting.store.state import Store
-from tests.cli.test_main import Desk, falling, wait_until
 from tests.support.crash import Manner, Receiver
+from tests.support.desk import Desk, falling, wait_until
 from tests.support.factories import (
     T0,
     WARNING,

@@ -16,7 +16,6 @@ from alerting.replay.recording import read_records, write_record
 from alerting.sandbox.exchange import wallet_body
 from alerting.store.documents import load, to_micros
 from alerting.units import rfc3339
-from tests.service.test_cycle import Rig
 from tests.support.factories import (
     CRITICAL,
     T0,
@@ -27,6 +26,7 @@ from tests.support.factories import (
     make_threshold,
 )
 from tests.support.fakes import FakeClock, FakeNotifier, poll_of
+from tests.support.rig import Rig
 
 RULESET = make_ruleset(
     make_rule(

@@ -13,8 +13,7 @@ from datetime import timedelta
 import pytest
 
 from alerting.engine import evaluation
-from alerting.errors import StateBusyError, StoreError
-from alerting.service.process import StateLock
+from alerting.errors import StoreError
 from alerting.store.state import Store
 from tests.support.factories import (
     CRITICAL,
@@ -345,14 +344,6 @@ def test_two_connections_may_write_at_once(path):
     assert set(stores[0].accounts()) == {"a", "b"}
     for store in stores:
         store.close()
-
-
-def test_only_one_process_holds_the_lock(path):
-    with StateLock(path, now=T0), pytest.raises(StateBusyError, match="pid"):
-        with StateLock(path, now=T0):
-            pass
-    with StateLock(path, now=T0):
-        pass
 
 
 @pytest.mark.parametrize(
