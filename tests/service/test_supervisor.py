@@ -105,7 +105,7 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     """While an alert fires, nothing but a good answer may end it."""
     answers = as_script(broken_answers())
     assert len(answers) >= 150
-    desk.write(timeout="300ms", interval="15ms")
+    desk.write(timeout="300ms", interval="2ms", rate_limit="50000/60s")
     desk.exchange.wallet = falling("900")
     desk.begin()
     wait_until(lambda: len(desk.titles()) == 1)

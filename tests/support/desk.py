@@ -24,7 +24,7 @@ accounts:
     api_key: ${{API_KEY}}
     secret_key: ${{SECRET_KEY}}
     base_url: {base_url}
-    rate_limit: 5000/60s
+    rate_limit: {rate_limit}
 receivers:
   desk:  {{url: "${{DESK_URL}}"}}
   phone: {{url: "${{PHONE_URL}}"}}
@@ -59,7 +59,8 @@ class Desk:
         self.write()
 
     def write(self, more="", **settings):
-        settings = {"interval": "50ms", "timeout": "2s", "blind_after": "1h"} | settings
+        usual = {"timeout": "2s", "blind_after": "1h", "rate_limit": "5000/60s"}
+        settings = {"interval": "50ms", **usual, **settings}
         text = RULES.format(base_url=self.exchange.base_url, **settings) + more
         self.path.write_text(text, encoding="utf-8")
 
