@@ -1,6 +1,6 @@
 """What a command stands on: the rules file, the state file, the clock, who types it.
 
-Only `cli` reads arguments and the environment; everything below is given what it needs.
+Only `cli` reads arguments and `os.environ`; everything below is given what it needs.
 """
 
 from __future__ import annotations
