@@ -1,4 +1,4 @@
-"""Secrets: a type that does not print itself, and a filter that removes them from any text."""
+"""Secrets and foreign text: what may be shown of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import base64
 import logging
 import re
 import threading
+import unicodedata
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "***"
+_LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 # Shorter pieces than this would also hit ordinary words of a message.
 _SHORTEST = 6
 # Parts of an Apprise URL's query that carry secrets: headers, payload and parameters of the user's
@@ -92,6 +94,15 @@ def _base64(text: str) -> str:
 
 #: The process's one redactor: secrets are learnt while the rules file is read.
 REDACTOR = Redactor()
+
+
+def clean(text: str, limit: int = 120) -> str:
+    """Somebody else's text, safe to show: no control characters, no keys, `limit` characters."""
+    # cut generously first: the text may be megabytes, and masking must see whole keys
+    text = REDACTOR.redact(text[: 10 * limit + 1000])
+    text = _LONG_HEX.sub(MASK, text)
+    text = "".join(letter for letter in text if unicodedata.category(letter)[0] != "C")
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 class RedactingFilter(logging.Filter):

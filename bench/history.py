@@ -16,7 +16,8 @@ from alerting.engine.model import Severity
 from alerting.engine.rules import BUILTIN_NAMES, BuiltinRule, Route, Ruleset
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.sandbox.exchange import wallet_body
-from alerting.store.state import Seen, Store
+from alerting.store.history import Seen
+from alerting.store.state import Store
 
 INTERVAL = timedelta(seconds=15)
 POLLS = timedelta(days=1) // INTERVAL

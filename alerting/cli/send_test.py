@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+import argparse
 import threading
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alerting.config.settings import Config
-from alerting.engine.model import Alert, Item, Notification, Reason, Severity, State
-from alerting.errors import AlertingError
-from alerting.messages.rendering import Renderer
-from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
-from alerting.notify.settings import ReceiverSettings
-from alerting.store.state import Store
+from alerting.cli import context
+from alerting.cli.arguments import Commands
+from alerting.cli.context import FAILED, FINE
+from alerting.errors import AlertingError, UsageError
+
+if TYPE_CHECKING:
+    from alerting.config.settings import Config
+    from alerting.engine.model import Notification
+    from alerting.messages.rendering import Renderer
+    from alerting.notify.receivers import Attempt
+    from alerting.notify.settings import ReceiverSettings
 
 # The notifiers bound a send themselves; this is for one that does not keep to it.
 _PATIENCE = 60.0
 
 
+def add(commands: Commands) -> None:
+    """Add the command."""
+    send = commands.add("send-test", _send_test, "send a real test message to each receiver")
+    send.add_argument("receivers", nargs="*", metavar="RECEIVER", help="default: all")
+
+
+def _send_test(args: argparse.Namespace) -> int:
+    config = context.config(args)
+    unknown = [name for name in args.receivers if name not in config.receivers]
+    if unknown:
+        known = ", ".join(config.receivers)
+        raise UsageError(f"no receiver {unknown[0]!r} in {config.path}; there are: {known}")
+    names = args.receivers or list(config.receivers)
+    state = context.state_path(args, config)
+    return FINE if send_tests(config, names, now=context.now(), state=state) else FAILED
+
+
 def send_tests(config: Config, names: Iterable[str], *, now: datetime, state: Path) -> bool:
     """Send to all at once, print a line each; True if every receiver accepted."""
+    from alerting.messages.rendering import Renderer
+    from alerting.notify.receivers import Attempt, SendOutcome
+
     attempts: dict[str, Attempt] = {}
 
     def send(receiver: ReceiverSettings) -> None:
@@ -43,6 +69,8 @@ def send_tests(config: Config, names: Iterable[str], *, now: datetime, state: Pa
 
 
 def _send(receiver: ReceiverSettings, renderer: Renderer, now: datetime) -> Attempt:
+    from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
+
     try:
         notifier = build_notifier(receiver)
     except AlertingError as error:
@@ -57,6 +85,9 @@ def _note_accepted(
     config: Config, attempts: dict[str, Attempt], *, now: datetime, state: Path
 ) -> None:
     """A receiver that works again ends its `delivery-failing`."""
+    from alerting.notify.receivers import SendOutcome
+    from alerting.store.state import Store
+
     accepted = [name for name, a in attempts.items() if a.outcome is SendOutcome.ACCEPTED]
     if not accepted or not state.exists():
         return
@@ -67,6 +98,8 @@ def _note_accepted(
 
 
 def _notification(receiver: str, now: datetime) -> Notification:
+    from alerting.engine.model import Alert, Item, Notification, Reason, Severity, State
+
     alert = Alert(
         rule="send-test",
         labels={"receiver": receiver},

@@ -1,18 +1,23 @@
-"""`silence` and `ack`: what people type to be left in peace, for a good reason and a while."""
+"""`silence`: alerts that stay quiet for a while, for a good reason."""
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
+import argparse
+import contextlib
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from alerting.engine.model import PROGRAM, Ack, Alert, Silence, State
-from alerting.engine.rules import Ruleset
+from alerting.cli import context
+from alerting.cli.arguments import Commands
+from alerting.cli.context import FINE
 from alerting.errors import NotFoundError, UsageError
-from alerting.store.state import Store
 from alerting.units import format_duration, parse_duration, rfc3339
+
+if TYPE_CHECKING:
+    from alerting.engine.model import Silence
+    from alerting.engine.rules import Ruleset
 
 #: What a silence can match besides the labels that rules add.
 KEYS = ("rule", "severity", "id", "account", "base_asset", "symbol", "exchange", "receiver")
@@ -20,13 +25,53 @@ KEYS = ("rule", "severity", "id", "account", "base_asset", "symbol", "exchange",
 _LONGEST_SILENCE = timedelta(days=366)
 
 
-def author() -> str:
-    """Who types this, as far as the machine can tell."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+def add(commands: Commands) -> None:
+    """Add the command."""
+    silence = commands.add("silence", _list, "keep alerts quiet for a while")
+    actions = silence.add_subparsers(metavar="add|list|remove", required=True)
+    new = actions.add_parser("add", help="silence what matches all of LABEL=GLOB")
+    new.add_argument("matchers", nargs="+", metavar="LABEL=GLOB")
+    new.add_argument("--for", required=True, dest="duration", metavar="DURATION")
+    new.add_argument("--reason", required=True)
+    new.add_argument("--author", help="default: user@host")
+    new.set_defaults(command=_add)
+    actions.add_parser("list", help="silences that have not ended").set_defaults(command=_list)
+    remove = actions.add_parser("remove", help="end a silence now")
+    remove.add_argument("id", type=int, metavar="ID")
+    remove.set_defaults(command=_remove)
+
+
+def _add(args: argparse.Namespace) -> int:
+    config, now = context.config(args), context.now()
+    silence = new_silence(
+        parse_matchers(args.matchers, config.ruleset),
+        duration=args.duration,
+        reason=args.reason,
+        by=args.author or context.author(),
+        now=now,
+    )
+    with contextlib.closing(context.open_store(args, config)) as store:
+        number = store.add_silence(silence)
+    print(describe(replace(silence, id=number), now=now))
+    return FINE
+
+
+def _list(args: argparse.Namespace) -> int:
+    now = context.now()
+    with contextlib.closing(context.open_store(args, context.config(args))) as store:
+        silences = store.silences(now=now)
+    print(*(describe(silence, now=now) for silence in silences), sep="\n")
+    return FINE
+
+
+def _remove(args: argparse.Namespace) -> int:
+    with contextlib.closing(context.open_store(args, context.config(args))) as store:
+        if not store.remove_silence(args.id):
+            raise NotFoundError(
+                f"there is no silence {args.id}; `alerting silence list` shows them"
+            )
+    print(f"silence {args.id} is over")
+    return FINE
 
 
 def parse_matchers(words: Iterable[str], ruleset: Ruleset) -> dict[str, str]:
@@ -51,6 +96,8 @@ def new_silence(
     matchers: dict[str, str], *, duration: str, reason: str, by: str, now: datetime
 ) -> Silence:
     """A silence from now on; its id is given by the store."""
+    from alerting.engine.model import Silence
+
     try:
         length = parse_duration(duration)
     except ValueError as error:
@@ -78,34 +125,3 @@ def describe(silence: Silence, *, now: datetime) -> str:
 def _rounded(left: timedelta) -> timedelta:
     unit = timedelta(minutes=1) if left > timedelta(hours=1) else timedelta(seconds=1)
     return round(left / unit) * unit
-
-
-def find_alert(store: Store, accounts: Iterable[str], typed: str) -> Alert:
-    """The firing or pending alert of an id, or of the only one that begins so."""
-    alerts = [
-        alert
-        for name in [PROGRAM, *accounts]
-        for alert in store.memory(name).alerts.values()
-        if alert.state is not State.INACTIVE
-    ]
-    wanted = typed.strip().lower()
-    found = [alert for alert in alerts if wanted and alert.id.startswith(wanted)]
-    exact = [alert for alert in found if alert.id == wanted]
-    if len(exact or found) == 1:
-        return (exact or found)[0]
-    known = ", ".join(f"{alert.id} ({alert.rule})" for alert in found or alerts) or "none"
-    if found:
-        raise NotFoundError(f"{typed!r} begins the ids of several alerts: {known}")
-    raise NotFoundError(f"no firing or pending alert has the id {typed!r}; there are: {known}")
-
-
-def acknowledge(store: Store, alert: Alert, *, by: str, now: datetime) -> Ack:
-    """Stop the reminders of a firing alert until it escalates or resolves."""
-    severity = alert.severity
-    if alert.state is not State.FIRING or severity is None:
-        raise NotFoundError(f"{alert.id} ({alert.rule}) is only pending: nobody was told of it yet")
-    ack = Ack(
-        fingerprint=alert.fingerprint, episode=alert.episode, severity=severity, at=now, author=by
-    )
-    store.acknowledge(ack)
-    return ack

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from alerting.engine import samples as metrics
 from alerting.engine.feeds import Scope
+from alerting.engine.samples import samples
 from alerting.exchanges.coinswitch import answers
+from alerting.exchanges.strict_json import AnswerError
 from alerting.store.state import Store
 from alerting.units import EXACT, format_duration
 
@@ -66,12 +67,12 @@ def _values(body: str | None, account: str, at: datetime) -> dict[tuple[str, str
         snapshot = answers.parse_wallet(
             (body or "").encode("utf-8", "surrogatepass"), account=account, observed_at=at
         )
-    except answers.AnswerError:
+    except AnswerError:
         return {}
     with decimal.localcontext(EXACT):
         return {
             (sample.labels["base_asset"], name): sample.values[name]
-            for sample in metrics.samples(snapshot, Scope.WALLET)
+            for sample in samples(snapshot, Scope.WALLET)
             for name in _SHOWN
         }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +39,7 @@ from alerting.engine.rules import (
 )
 from alerting.errors import ConfigError, Problem
 from alerting.exchanges.account import DEFAULT_BASE_URL, AccountSettings
+from alerting.net.hosts import is_loopback
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import REDACTOR, Secret
 from alerting.units import ZERO, format_duration
@@ -243,8 +243,8 @@ class _Loader:
             self.report.value(self._given(path, "api_key"), message)
         if secret is None:
             return
-        # here, so that reading a rules file does not load the HTTP client
-        from alerting.exchanges.coinswitch.client import secret_key_problem
+        # here, so that reading a rules file does not load cryptography
+        from alerting.exchanges.coinswitch.keys import secret_key_problem
 
         problem = secret_key_problem(secret)
         if problem:
@@ -383,7 +383,7 @@ def _url_problem(url: str) -> str | None:
         return "must not hold a user or a password"
     if parts.path.strip("/") or parts.query or parts.fragment:
         return f"must end after the host {host!r}; paths and queries are not allowed"
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return f"http is allowed for loopback hosts only, {host!r} needs https"
     return None
 
@@ -395,22 +395,13 @@ def _ping_problem(url: str) -> str | None:
     parts = _web_address(url)
     if parts is None:
         return "is no URL; it must start with https:// and name a host"
-    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         return "http is allowed for loopback hosts only; write https"
     return None
 
 
 def _is_host(host: str) -> bool:
     return bool(_HOST.fullmatch(host)) or ":" in host
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _builtin(section: Builtin, blind_after: timedelta) -> dict[str, BuiltinRule]:

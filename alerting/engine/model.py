@@ -137,6 +137,19 @@ class PollFailure:
 PollOutcome = Snapshot | PollFailure
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Poll:
+    """One reading of one feed of an account: what it gave, and the answer it was read from."""
+
+    #: when it ended
+    at: datetime
+    account: str
+    feed: str = "wallet"
+    #: the answer's text, as it came; None where there was none
+    body: str | None = None
+    outcome: PollOutcome
+
+
 # ── what is alerting ────────────────────────────────────────────────────────
 
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Protocol
 
 from alerting.engine import routing
-from alerting.engine import samples as metrics
 from alerting.engine.feeds import Scope
 from alerting.engine.identity import fingerprint
 from alerting.engine.model import Alert, Level, Memory, Notified, State
 from alerting.engine.rules import Rule, Ruleset, Threshold, Zone, classify
-from alerting.engine.samples import Sample
+from alerting.engine.samples import Sample, account_sample, samples
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch import answers
-from alerting.store.state import PastMessage, Store
+from alerting.exchanges.strict_json import AnswerError
+from alerting.store.history import PastChange, PastMessage, PastPoll
 from alerting.units import EXACT, format_duration, plain, rfc3339
 
 _CHANGES = 6
@@ -27,6 +28,24 @@ _ZONES = {
     Zone.BAND: "between threshold and clear",
     Zone.CLEAR: "clear",
 }
+
+
+class ExplainStore(Protocol):
+    """What is asked of the state file; each method raises StoreError if it cannot be read."""
+
+    def memory(self, account: str) -> Memory:
+        """What is remembered of an account."""
+
+    def last_poll(self, account: str, *, at: datetime) -> PastPoll | None:
+        """The last recorded poll of an account up to an instant that gave a body."""
+
+    def transitions(self, fingerprint: str, *, until: datetime, most: int) -> Sequence[PastChange]:
+        """The last changes of an alert's levels up to an instant, oldest first."""
+
+    def messages_about(
+        self, fingerprint: str, *, until: datetime, most: int
+    ) -> Sequence[PastMessage]:
+        """The last messages about an alert up to an instant, oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +59,7 @@ class Question:
     present: bool
 
 
-def explain(ruleset: Ruleset, store: Store, question: Question) -> Iterator[str]:
+def explain(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterator[str]:
     """The lines of the answer, for each account and row that the rule applies to."""
     known = {rule.name: rule for rule in ruleset.rules}
     rule = known.get(question.rule)
@@ -65,10 +84,10 @@ def explain(ruleset: Ruleset, store: Store, question: Question) -> Iterator[str]
 
 
 def _samples(
-    store: Store, rule: Rule, memory: Memory, question: Question
+    store: ExplainStore, rule: Rule, memory: Memory, question: Question
 ) -> Iterator[tuple[Sample, datetime]]:
     if rule.scope is Scope.ACCOUNT:
-        yield metrics.account_sample(memory.account, question.at), question.at
+        yield account_sample(memory.account, question.at), question.at
         return
     poll = store.last_poll(memory.account.name, at=question.at)
     if poll is None or poll.seen.body is None:
@@ -79,25 +98,22 @@ def _samples(
             account=poll.account,
             observed_at=poll.at,
         )
-    except answers.AnswerError:
+    except AnswerError:
         return
     with decimal.localcontext(EXACT):
-        samples = list(metrics.samples(snapshot, rule.scope))
-    for sample in samples:
-        symbol = sample.labels.get("symbol")
-        wanted = question.symbol is None or symbol == question.symbol
-        if wanted and rule.symbols.matches(symbol or "") and _asset_matches(rule, sample):
+        rows = list(samples(snapshot, rule.scope))
+    for sample in rows:
+        wanted = question.symbol is None or sample.labels.get("symbol") == question.symbol
+        if wanted and rule.applies_to(sample.labels):
             yield sample, poll.at
-
-
-def _asset_matches(rule: Rule, sample: Sample) -> bool:
-    return rule.base_assets.matches(sample.labels.get("base_asset", ""))
 
 
 class _Answer:
     """The answer for one row."""
 
-    def __init__(self, ruleset: Ruleset, rule: Rule, store: Store, question: Question) -> None:
+    def __init__(
+        self, ruleset: Ruleset, rule: Rule, store: ExplainStore, question: Question
+    ) -> None:
         self.ruleset = ruleset
         self.rule = rule
         self.store = store
@@ -182,9 +198,9 @@ class _Answer:
             yield "  flapping   it goes up and down; nothing more is said until it settles"
         for (fp, receiver), entry in memory.notified.items():
             if fp == alert.fingerprint:
-                yield self._told(receiver, entry, route.repeat.after(entry.repeats))
+                yield self._notified(receiver, entry, route.repeat.after(entry.repeats))
 
-    def _told(self, receiver: str, entry: Notified, repeat: timedelta) -> str:
+    def _notified(self, receiver: str, entry: Notified, repeat: timedelta) -> str:
         if entry.waiting:
             state = "a message waits to be sent, so no reminder is added"
         else:

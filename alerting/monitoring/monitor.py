@@ -10,34 +10,50 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
+from typing import Protocol
 
 from alerting import __version__
 from alerting.config.settings import Config
 from alerting.errors import StoreError, UsageError
-from alerting.monitoring import overview as status
 from alerting.monitoring import prometheus
-from alerting.monitoring.heartbeat import CRON_JITTER, Follower, Heartbeat
-from alerting.monitoring.web_server import Page, WebServer
-from alerting.store.state import Store
+from alerting.monitoring.health import Health
+from alerting.monitoring.heartbeat import (
+    CRON_JITTER,
+    DAEMON_JITTER,
+    PATIENCE,
+    Heartbeat,
+    HeartbeatStore,
+)
+from alerting.monitoring.overview import OverviewStore, overview
+from alerting.monitoring.web_server import Limits, Page, WebServer
 
 log = logging.getLogger("alerting.monitoring")
 
-# Longer than a ping may take: nothing interrupts a name server that does not answer.
-_LAST_PING_SECONDS = 12.0
-# The engine moves instants by less than this onto the beat.
+# Beyond what a ping may take: nothing interrupts a name server that does not answer.
+_LAST_PING_EXTRA = timedelta(seconds=2)
+# The cycle moves instants by less than this onto its schedule.
 _ALIGNMENT = timedelta(seconds=1)
 
 
+class MonitoringStore(OverviewStore, HeartbeatStore, Protocol):
+    """What is asked of the state file; each method raises StoreError if it cannot be used."""
+
+
 class Monitoring:
-    """Shows and tells how the program is; nothing of it delays a poll."""
+    """Shows and tells how the program is; nothing of it delays a poll.
+
+    `patience` is the heartbeat's, `limits` are those of /healthz and /metrics.
+    """
 
     def __init__(
         self,
         config: Config,
-        store: Store,
+        store: MonitoringStore,
         *,
         clock: Callable[[], datetime],
         metrics_file: Path | None = None,
+        patience: timedelta = PATIENCE,
+        limits: Limits | None = None,
     ) -> None:
         if metrics_file is not None and not metrics_file.name:
             raise UsageError(f"--metrics-file {metrics_file} must name a file")
@@ -45,9 +61,11 @@ class Monitoring:
         self._store = store
         self._clock = clock
         self._metrics_file = metrics_file
+        self._patience = patience
+        self._limits = limits or Limits()
         self._write_failed = False
         #: what could not use the state file -> why
-        self._troubles: dict[str, str] = {}
+        self._errors: dict[str, str] = {}
         self._stalled: Callable[[], Sequence[str]] = tuple
         self._followers: list[Follower] = []
         self._server: WebServer | None = None
@@ -58,12 +76,14 @@ class Monitoring:
         """Write the metrics and ping, once; False: the metrics could not be written."""
         written = self._write()
         if self._config.heartbeat is not None:
-            pulse = Heartbeat(self._store, clock=self._clock, jitter=CRON_JITTER)
+            heartbeat = self._heartbeat(CRON_JITTER)
             thread = threading.Thread(
-                target=_ping, args=(pulse, self._config, began - _ALIGNMENT), daemon=True
+                target=_ping_or_warn,
+                args=(heartbeat, self._config, began - _ALIGNMENT),
+                daemon=True,
             )
             thread.start()
-            thread.join(_LAST_PING_SECONDS)
+            thread.join((self._patience + _LAST_PING_EXTRA).total_seconds())
         return written
 
     # ── the daemon ──────────────────────────────────────────────────────────
@@ -72,25 +92,25 @@ class Monitoring:
         """Serve, write and ping from now on; UsageError if nobody can listen there."""
         if listen is not None:
             pages = {"/healthz": self._health_page, "/metrics": self._metrics_page}
-            self._server = WebServer(listen, pages)
+            self._server = WebServer(listen, pages, limits=self._limits)
             self._server.start()
             log.info("health and metrics on %s", self._server.address)
         if self._metrics_file is not None:
             self._followers.append(Follower(self._write, name="metrics-file"))
-        pulse = Heartbeat(self._store, clock=self._clock)
-        self._followers.append(Follower(lambda: self._ping(pulse), name="heartbeat"))
+        heartbeat = self._heartbeat(DAEMON_JITTER)
+        self._followers.append(Follower(lambda: self._ping_if_due(heartbeat), name="heartbeat"))
 
     def watch(self, config: Config, *, stalled: Callable[[], Sequence[str]]) -> None:
         """A daemon works by this rules file now; `stalled` names accounts that do not get on."""
         self._config, self._stalled = config, stalled
-        self._troubles.clear()
+        self._errors.clear()
 
     def report(self, what: str, error: StoreError | None) -> None:
         """A cycle used the state file, or could not; never waits."""
         if error is None:
-            self._troubles.pop(what, None)
+            self._errors.pop(what, None)
         else:
-            self._troubles[what] = str(error)
+            self._errors[what] = str(error)
         for follower in self._followers:
             follower.nudge()
 
@@ -103,21 +123,18 @@ class Monitoring:
 
     def trouble(self) -> str | None:
         """Why the daemon does not do its work; None if it does."""
-        stalled = self._stalled()
-        if stalled:
-            return f"accounts whose loop does not get on: {', '.join(stalled)}"
-        troubles = list(self._troubles.values())
-        if troubles:
-            return troubles[0]
-        try:
-            self._store.evaluations()
-        except StoreError as error:
-            return str(error)
-        return None
+        stalled, errors = self._stalled(), list(self._errors.values())
+        if not (stalled or errors):
+            # only then: whoever stalls may hold the file
+            try:
+                self._store.evaluations()
+            except StoreError as error:
+                errors = [str(error)]
+        return next(map(str, Health(stalled=stalled, errors=errors).of_program()), None)
 
     def metrics(self) -> str:
         """The metrics of this instant; StoreError if the state file cannot be read."""
-        view = status.overview(self._config, self._store, now=self._clock())
+        view = overview(self._config, self._store, now=self._clock())
         return prometheus.render(view, version=__version__)
 
     def _health_page(self) -> Page:
@@ -132,10 +149,13 @@ class Monitoring:
         except StoreError as error:
             return Page(status=HTTPStatus.SERVICE_UNAVAILABLE, text=f"{error}\n")
 
-    def _ping(self, pulse: Heartbeat) -> None:
+    def _heartbeat(self, jitter: timedelta) -> Heartbeat:
+        return Heartbeat(self._store, clock=self._clock, jitter=jitter, patience=self._patience)
+
+    def _ping_if_due(self, heartbeat: Heartbeat) -> None:
         poll = self._config.poll
         recent = 3 * poll.interval + poll.timeout + timedelta(seconds=5)
-        pulse.ping_if_due(self._config, since=self._clock() - recent)
+        heartbeat.ping_if_due(self._config, since=self._clock() - recent)
 
     def _write(self) -> bool:
         if self._metrics_file is None:
@@ -152,11 +172,43 @@ class Monitoring:
         return True
 
 
-def _ping(pulse: Heartbeat, config: Config, since: datetime) -> None:
+def _ping_or_warn(heartbeat: Heartbeat, config: Config, since: datetime) -> None:
     try:
-        pulse.ping_if_due(config, since=since)
+        heartbeat.ping_if_due(config, since=since)
     except StoreError as error:
         log.warning("%s; no heartbeat", error)
+
+
+class Follower:
+    """Does its work after each cycle in a thread of its own; cycles that end meanwhile are one."""
+
+    def __init__(self, work: Callable[[], object], *, name: str) -> None:
+        self._work = work
+        self._wanted = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """A cycle is over; never waits."""
+        self._wanted.set()
+
+    def stop(self) -> None:
+        """Begin nothing more; what is under way ends with the process."""
+        self._stopping.set()
+        self._wanted.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self._work()
+            except StoreError as error:
+                if not self._stopping.is_set():
+                    log.error("%s; trying again", error)  # noqa: TRY400 - a user's disk, not a bug
 
 
 def write_file(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Metrics in Prometheus' text format 0.0.4, from what `status` shows."""
+"""The overview as metrics in Prometheus' text format 0.0.4."""
 
 from __future__ import annotations
 
@@ -51,13 +51,14 @@ def render(view: Overview, *, version: str, most_values: int = MOST_VALUES) -> s
 
 
 def _accounts(view: Overview) -> Iterator[_Family]:
+    accounts = view.health.accounts
     seen = {
         name: state.last_snapshot_at
-        for name, state in view.accounts.items()
+        for name, state in accounts.items()
         if state.last_snapshot_at is not None
     }
-    failures = {name: state.poll_failures for name, state in view.accounts.items()}
-    evaluated = {name: at for name, at in view.evaluated.items() if name in view.accounts}
+    failures = {name: state.poll_failures for name, state in accounts.items()}
+    evaluated = {name: at for name, at in view.evaluated.items() if name in accounts}
     yield _Family(
         "alerting_last_snapshot_timestamp_seconds",
         "When the account's wallet was last read; absent until it was read once.",
@@ -82,7 +83,7 @@ def _accounts(view: Overview) -> Iterator[_Family]:
 
 def _alerts(view: Overview, most_values: int) -> Iterator[_Family]:
     counts: Counter[tuple[str, Severity, State]] = Counter()
-    for rule, severities in view.ladders.items():
+    for rule, severities in view.severities.items():
         for severity in severities:
             # a series that is always there can be compared with 0
             counts.update({(rule, severity, state): 0 for state in _STATES})
@@ -110,7 +111,8 @@ def _alerts(view: Overview, most_values: int) -> Iterator[_Family]:
 
 def _receivers(view: Overview) -> Iterator[_Family]:
     """Receivers of the rules file only: nobody delivers what waits for a removed one."""
-    known = {name: view.receivers.get(name) for name in view.failing}
+    failing = view.health.failing
+    known = {name: view.health.receivers.get(name) for name in failing}
     oldest = {name: each.oldest_pending_at if each else None for name, each in known.items()}
     yield _Family(
         "alerting_outbox_messages",
@@ -138,7 +140,7 @@ def _receivers(view: Overview) -> Iterator[_Family]:
     yield _Family(
         "alerting_delivery_failing",
         "1 if the alert delivery-failing is due for the receiver, else 0.",
-        _per("receiver", {name: 0 if why is None else 1 for name, why in view.failing.items()}),
+        _per("receiver", {name: 0 if why is None else 1 for name, why in failing.items()}),
     )
 
 

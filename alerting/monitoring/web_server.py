@@ -20,13 +20,20 @@ from alerting.errors import UsageError
 log = logging.getLogger("alerting.web")
 
 _MAX_HEAD = 8192
-# A request must be here, and its answer gone, within so many seconds each.
-_PATIENCE = 5.0
-_MOST_CONNECTIONS = 8
-# A page is made at most so often, however often it is asked for.
-_KEEP_SECONDS = 1.0
 _SHUTDOWN_POLL = 0.1
 _TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """How far the server goes along with its clients."""
+
+    #: seconds; a request must be here, and its answer gone, within so many each
+    patience: float = 5.0
+    #: at the same time
+    connections: int = 8
+    #: seconds; a page is made at most so often, however often it is asked for
+    keep: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +62,12 @@ def parse_listen(text: str) -> tuple[str, int]:
 class WebServer:
     """Serves pages by path; the port is taken when it is made, answers begin with `start`."""
 
-    def __init__(self, listen: str, pages: Mapping[str, Callable[[], Page]]) -> None:
-        host, port = parse_listen(listen)
-        kept = {path: _Kept(make) for path, make in pages.items()}
-        self._server = _bind(listen, host, port, kept)
+    def __init__(
+        self, listen: str, pages: Mapping[str, Callable[[], Page]], *, limits: Limits | None = None
+    ) -> None:
+        limits = limits or Limits()
+        kept = {path: _Kept(make, limits.keep) for path, make in pages.items()}
+        self._server = _bind(listen, kept, limits)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_SHUTDOWN_POLL,), name="web", daemon=True
         )
@@ -82,7 +91,8 @@ class WebServer:
         self._server.server_close()
 
 
-def _bind(listen: str, host: str, port: int, pages: Mapping[str, Callable[[], Page]]) -> _Server:
+def _bind(listen: str, pages: Mapping[str, Callable[[], Page]], limits: Limits) -> _Server:
+    host, port = parse_listen(listen)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -90,7 +100,7 @@ def _bind(listen: str, host: str, port: int, pages: Mapping[str, Callable[[], Pa
     problem: OSError | None = None
     for family, _, _, _, address in found:
         try:
-            return _Server(family, address, pages)
+            return _Server(family, address, pages, limits)
         except OSError as error:
             # localhost may mean ::1 on a machine without IPv6: the next address may do
             problem = problem or error
@@ -104,15 +114,16 @@ def _words(error: Exception | None) -> str:
 class _Kept:
     """A page that is made at most once in a while, by one reader for all."""
 
-    def __init__(self, make: Callable[[], Page]) -> None:
+    def __init__(self, make: Callable[[], Page], seconds: float) -> None:
         self._make = make
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._page: Page | None = None
         self._made_at = 0.0
 
     def __call__(self) -> Page:
         with self._lock:
-            if self._page is None or time.monotonic() - self._made_at >= _KEEP_SECONDS:
+            if self._page is None or time.monotonic() - self._made_at >= self._seconds:
                 self._page = self._make()
                 self._made_at = time.monotonic()
             return self._page
@@ -123,10 +134,13 @@ class _Server(ThreadingHTTPServer):
     # with the library's 5, a sixth client at once waits a second for its SYN to be sent again
     request_queue_size = 32
 
-    def __init__(self, family: int, address: Any, pages: Mapping[str, Callable[[], Page]]) -> None:
+    def __init__(
+        self, family: int, address: Any, pages: Mapping[str, Callable[[], Page]], limits: Limits
+    ) -> None:
         self.address_family = family
         self.pages = pages
-        self._room = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        self.patience = limits.patience
+        self._room = threading.BoundedSemaphore(limits.connections)
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
@@ -164,15 +178,15 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = _PATIENCE
 
     def setup(self) -> None:
+        patience = self.server.patience
         super().setup()
         self.rfile.close()
-        self._head = _read_head(self.connection)
+        self._head = _read_head(self.connection, patience)
         self.rfile = io.BytesIO(self._head)
         # sendall takes this for the whole answer
-        self.connection.settimeout(_PATIENCE)
+        self.connection.settimeout(patience)
 
     def handle(self) -> None:
         if len(self._head) <= _MAX_HEAD:
@@ -218,9 +232,9 @@ class _Handler(BaseHTTPRequestHandler):
         log.debug(format, *args)
 
 
-def _read_head(connection: socket.socket) -> bytes:
+def _read_head(connection: socket.socket, patience: float) -> bytes:
     """The request up to its empty line, in bounded time and size; TimeoutError if it is slow."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     head = bytearray()
     while len(head) <= _MAX_HEAD and b"\r\n\r\n" not in head and b"\n\n" not in head:
         left = deadline - time.monotonic()

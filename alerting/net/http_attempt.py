@@ -12,7 +12,6 @@ from typing import Any
 class HttpAttempt:
     """One HTTP request and what came back; filled while it happens."""
 
-    host: str
     #: some of the request may have left
     sent: bool = False
     status: int | None = None

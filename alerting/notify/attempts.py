@@ -8,16 +8,16 @@ permanent   it was refused, and would be again
 
 from __future__ import annotations
 
-import email.utils
 import enum
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from alerting.messages.formats import Format
 from alerting.messages.phrases import clean
+from alerting.net import failures
+from alerting.net.hosts import host_of
 from alerting.net.http_attempt import HttpAttempt
 from alerting.redaction import REDACTOR
 
@@ -65,12 +65,12 @@ def attempt(
 
 
 def verdict(
-    exchanges: Sequence[HttpAttempt], service: Format, *, agreed: bool, error: str
+    requests: Sequence[HttpAttempt], service: Format, *, agreed: bool, error: str
 ) -> Attempt:
-    """Judge by the last exchange; `agreed` is Apprise's own opinion, `error` what it raised."""
-    if not exchanges:
+    """Judge by the last request; `agreed` is Apprise's own opinion, `error` what it raised."""
+    if not requests:
         return _verdict_unseen(service, agreed=agreed, error=error)
-    last = exchanges[-1]
+    last = requests[-1]
     if last.status is None:
         if not last.sent:
             return attempt(SendOutcome.TRANSIENT, f"not reached: {last.failure}")
@@ -113,9 +113,9 @@ _SLACK_STATUS = {
 }
 
 
-def _status(exchange: HttpAttempt, service: Format) -> int:
+def _status(request: HttpAttempt, service: Format) -> int:
     """Give the status, or what the body says instead: bot services say 200 to everything."""
-    status, answer = exchange.status or 0, exchange.answer
+    status, answer = request.status or 0, request.answer
     if status != 200 or answer.get("ok") is not False:
         return status
     if service is Format.SLACK:
@@ -124,45 +124,45 @@ def _status(exchange: HttpAttempt, service: Format) -> int:
     return code if isinstance(code, int) and 400 <= code < 600 else 403
 
 
-def _verdict_success(exchange: HttpAttempt, service: Format, *, agreed: bool) -> Attempt:
-    if not exchange.complete:
-        reason = f"{exchange.status}, but the answer was cut short: {exchange.failure}"
+def _verdict_success(request: HttpAttempt, service: Format, *, agreed: bool) -> Attempt:
+    if not request.complete:
+        reason = f"{request.status}, but the answer was cut short: {request.failure}"
         return attempt(SendOutcome.UNKNOWN, reason)
     if service in {Format.SLACK, Format.TELEGRAM}:
-        plain_ok = service is Format.SLACK and exchange.body.strip() == b"ok"
-        if plain_ok or exchange.answer.get("ok") is True:
+        plain_ok = service is Format.SLACK and request.body.strip() == b"ok"
+        if plain_ok or request.answer.get("ok") is True:
             return attempt(SendOutcome.ACCEPTED, "accepted")
-        return _doubtful(exchange, "without the service's ok")
-    if _is_page(exchange):
-        return _doubtful(exchange, "with a web page")
+        return _doubtful(request, "without the service's ok")
+    if _is_page(request):
+        return _doubtful(request, "with a web page")
     if not agreed:
-        return _doubtful(exchange, f"but Apprise does not take it for a yes{_words(exchange)}")
-    return attempt(SendOutcome.ACCEPTED, f"accepted ({exchange.status})")
+        return _doubtful(request, f"but Apprise does not take it for a yes{_words(request)}")
+    return attempt(SendOutcome.ACCEPTED, f"accepted ({request.status})")
 
 
-def _doubtful(exchange: HttpAttempt, what: str) -> Attempt:
-    reason = f"{exchange.status} {what}: something in between answered?"
+def _doubtful(request: HttpAttempt, what: str) -> Attempt:
+    reason = f"{request.status} {what}: something in between answered?"
     return attempt(SendOutcome.UNKNOWN, reason)
 
 
-def _is_page(exchange: HttpAttempt) -> bool:
-    start = exchange.body[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    kind = exchange.headers.get("content-type", "").lower()
+def _is_page(request: HttpAttempt) -> bool:
+    start = request.body[:1000].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    kind = request.headers.get("content-type", "").lower()
     return kind.startswith("text/html") or start.startswith((b"<!doctype html", b"<html"))
 
 
-def _told_to_wait(exchange: HttpAttempt) -> Attempt:
-    pause = retry_after(exchange)
+def _told_to_wait(request: HttpAttempt) -> Attempt:
+    pause = retry_after(request)
     asked = f", asks for {pause.total_seconds():g} s" if pause is not None else ""
     return attempt(SendOutcome.TRANSIENT, f"429 too many requests{asked}", retry_after=pause)
 
 
-def retry_after(exchange: HttpAttempt, *, now: datetime | None = None) -> timedelta | None:
+def retry_after(request: HttpAttempt, *, now: datetime | None = None) -> timedelta | None:
     """How long the service asked to be left alone: in its JSON, else in Retry-After."""
-    answer = exchange.answer
+    answer = request.answer
     parameters = answer.get("parameters")
     told = parameters.get("retry_after") if isinstance(parameters, dict) else None
-    for seconds in (told, answer.get("retry_after"), exchange.headers.get("retry-after")):
+    for seconds in (told, answer.get("retry_after"), request.headers.get("retry-after")):
         pause = _pause(seconds, now or datetime.now(UTC))
         if pause is not None:
             return min(pause, _LONGEST_PAUSE)
@@ -172,14 +172,8 @@ def retry_after(exchange: HttpAttempt, *, now: datetime | None = None) -> timede
 def _pause(told: object, now: datetime) -> timedelta | None:
     if isinstance(told, bool) or not isinstance(told, (int, float, str)):
         return None
-    text = str(told).strip()
-    if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
-        return timedelta(seconds=float(text))
-    try:
-        until = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(until.replace(tzinfo=until.tzinfo or UTC) - now, timedelta(0))
+    pause = failures.retry_after(str(told), now=now, parts=True)
+    return None if pause is None else max(pause, timedelta(0))
 
 
 # Slack: these speak of the message; all else speaks of the token, the channel or the app.
@@ -196,44 +190,41 @@ _TELEGRAM_CHAT = re.compile(
 )
 
 
-def _refused(exchange: HttpAttempt, service: Format, status: int) -> Attempt:
-    hint = _migration(exchange) if service is Format.TELEGRAM else ""
-    reason = f"refused with {exchange.status}{_words(exchange)}{hint}"
-    about_text = not hint and _about_payload(exchange, service, status)
+def _refused(request: HttpAttempt, service: Format, status: int) -> Attempt:
+    hint = _migration(request) if service is Format.TELEGRAM else ""
+    reason = f"refused with {request.status}{_words(request)}{hint}"
+    about_text = not hint and _about_payload(request, service, status)
     return attempt(SendOutcome.PERMANENT, reason, payload_refused=about_text)
 
 
-def _about_payload(exchange: HttpAttempt, service: Format, status: int) -> bool:
+def _about_payload(request: HttpAttempt, service: Format, status: int) -> bool:
     if service is Format.SLACK:
-        return bool(_SLACK_PAYLOAD.search(_words(exchange))) or status == 413
+        return bool(_SLACK_PAYLOAD.search(_words(request))) or status == 413
     if service is Format.TELEGRAM:
-        return status in {400, 413} and not _TELEGRAM_CHAT.search(_words(exchange))
+        return status in {400, 413} and not _TELEGRAM_CHAT.search(_words(request))
     return status in {400, 413, 422}
 
 
-def _migration(exchange: HttpAttempt) -> str:
-    parameters = exchange.answer.get("parameters")
+def _migration(request: HttpAttempt) -> str:
+    parameters = request.answer.get("parameters")
     chat = parameters.get("migrate_to_chat_id") if isinstance(parameters, dict) else None
     if isinstance(chat, bool) or not isinstance(chat, int):
         return ""
     return f"; the group has become a supergroup: put chat id {chat} into the receiver's URL"
 
 
-def _words(exchange: HttpAttempt) -> str:
+def _words(request: HttpAttempt) -> str:
     """What the service says about it: ": invalid_auth"."""
-    answer = exchange.answer
+    answer = request.answer
     for key in ("description", "error", "message", "detail"):
         if isinstance(answer.get(key), str):
             # masked first: of a token that is cut through, nobody would know the first half
             return f": {REDACTOR.redact(answer[key])[:120]}"
-    if not answer and not _is_page(exchange) and 0 < len(exchange.body) <= 120:
-        return f": {exchange.body.decode('utf-8', 'replace')}"
+    if not answer and not _is_page(request) and 0 < len(request.body) <= 120:
+        return f": {request.body.decode('utf-8', 'replace')}"
     return ""
 
 
-def _elsewhere(exchange: HttpAttempt) -> str:
-    try:
-        host = urlsplit(exchange.headers.get("location", "")).hostname
-    except ValueError:
-        host = None
+def _elsewhere(request: HttpAttempt) -> str:
+    host = host_of(request.headers.get("location", ""))
     return f" to {host[:60]}" if host else ""

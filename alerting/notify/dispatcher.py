@@ -15,14 +15,24 @@ from alerting.errors import AlertingError, StoreError
 from alerting.messages.rendering import Renderer
 from alerting.notify.receivers import Attempt, Notifier, SendOutcome
 from alerting.notify.settings import ReceiverSettings
-from alerting.store.state import LONGEST_HOLD, OutboxRow, Store
+from alerting.store.outbox import LONGEST_HOLD, OutboxRow
 
 log = logging.getLogger("alerting.delivery")
 
-_FIRST_DELAY = timedelta(seconds=5)
-_LONGEST_DELAY = timedelta(minutes=5)
-# How long a result that could not be booked is tried to be booked again.
-_BOOKING_PAUSE = 1.0
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retries:
+    """When what went wrong is tried again."""
+
+    #: after the first attempt; each later pause is twice the one before ...
+    first: timedelta = timedelta(seconds=5)
+    #: ... up to this
+    longest: timedelta = timedelta(minutes=5)
+    #: between two tries to book a result in the state file
+    booking: timedelta = timedelta(seconds=1)
+
+
+RETRIES = Retries()
 
 
 class NotifierFactory(Protocol):
@@ -30,6 +40,33 @@ class NotifierFactory(Protocol):
 
     def __call__(self, receiver: ReceiverSettings, /) -> Notifier:
         """Build one."""
+
+
+class Outbox(Protocol):
+    """What delivering needs of the store; any of it may raise StoreError."""
+
+    def next_due(self, receiver: str, *, now: datetime | None = None) -> datetime | None:
+        """When `claim` may find something next."""
+
+    def claim(self, receiver: str, *, now: datetime) -> OutboxRow | None:
+        """The most urgent due message, booked as being sent."""
+
+    def mark_sent(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """It was accepted."""
+
+    def mark_retry(
+        self, row: OutboxRow, *, reason: str, next_at: datetime, maybe_sent: bool
+    ) -> None:
+        """It is tried again."""
+
+    def mark_simplified(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """It is tried again at once, as the plainest text."""
+
+    def mark_dead(self, row: OutboxRow, *, reason: str, now: datetime) -> None:
+        """It is given up."""
+
+    def hold_receiver(self, receiver: str, *, until: datetime) -> None:
+        """The service wants to be left alone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,11 +86,12 @@ class ReceiverWorker:
         self,
         receiver: ReceiverSettings,
         *,
-        store: Store,
+        store: Outbox,
         renderer: Renderer,
         build: NotifierFactory,
         clock: Callable[[], datetime],
         rng: random.Random | None = None,
+        retries: Retries = RETRIES,
     ) -> None:
         self._receiver = receiver
         self._store = store
@@ -61,6 +99,7 @@ class ReceiverWorker:
         self._build = build
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._retries = retries
         self._notifier: Notifier | None = None
 
     def deliver_next(self) -> Result | None:
@@ -106,7 +145,7 @@ class ReceiverWorker:
             except StoreError as error:
                 # unbooked it would count as unsent: the state file must come back first
                 log.error("receiver %s: %s; trying again", row.receiver, error)  # noqa: TRY400
-                time.sleep(_BOOKING_PAUSE)
+                time.sleep(self._retries.booking.total_seconds())
             else:
                 return
 
@@ -127,9 +166,9 @@ class ReceiverWorker:
             self._store.mark_retry(row, reason=reason, next_at=now + delay, maybe_sent=unknown)
 
     def backoff(self, attempts: int) -> timedelta:
-        """5 s, 10 s, 20 s ... 5 minutes, each up to a fifth shorter or longer."""
+        """The pause after so many attempts: 5 s, 10 s ... 5 minutes, up to a fifth more or less."""
         doublings = min(attempts - 1, 10)
-        delay = min(_FIRST_DELAY * (1 << doublings), _LONGEST_DELAY)
+        delay = min(self._retries.first * (1 << doublings), self._retries.longest)
         return delay * self._rng.uniform(0.8, 1.2)
 
 
@@ -140,14 +179,16 @@ class Dispatcher:
         self,
         workers: Mapping[str, ReceiverWorker],
         *,
-        store: Store,
+        store: Outbox,
         clock: Callable[[], datetime],
         on_result: Callable[[Result], None] = lambda _: None,
+        retries: Retries = RETRIES,
     ) -> None:
-        self._couriers = workers
+        self._workers = workers
         self._store = store
         self._clock = clock
         self._on_result = on_result
+        self._pause = retries.booking.total_seconds()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._wakers: dict[str, threading.Event] = {}
@@ -155,7 +196,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """Something may be due: start or wake the threads of the receivers concerned."""
-        for name in self._couriers:
+        for name in self._workers:
             if not self._may_be_due(name):
                 continue
             with self._lock:
@@ -208,11 +249,11 @@ class Dispatcher:
         if self._stopping.is_set():
             return True
         now = self._clock()
-        due = (self._store.next_due(name, now=now) for name in self._couriers)
+        due = (self._store.next_due(name, now=now) for name in self._workers)
         return not any(at is not None and at <= now for at in due)
 
     def _work(self, name: str, waker: threading.Event) -> None:
-        worker = self._couriers[name]
+        worker = self._workers[name]
         while not self._stopping.is_set():
             with self._lock:
                 self._busy.add(name)
@@ -236,11 +277,11 @@ class Dispatcher:
             due = self._store.next_due(name, now=self._clock())
         except StoreError as error:
             log.error("receiver %s: %s", name, error)  # noqa: TRY400 - a user's disk, not a bug
-            return _BOOKING_PAUSE
+            return self._pause
         except Exception:
             # the thread must live: without it this receiver would never be told anything again
             log.exception("receiver %s: delivering failed in an unforeseen way", name)
-            return _BOOKING_PAUSE
+            return self._pause
         if due is None:
             return None
         return max(0.01, (due - self._clock()).total_seconds())

@@ -9,10 +9,11 @@ receiver of each.
 from __future__ import annotations
 
 import email.policy
+import re
 import smtplib
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,9 +22,12 @@ from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
+from typing import Any
 
 from alerting.messages.formats import Format, Message
-from alerting.net.apprise_probe import Probe
+from alerting.net.deadline import Deadline, deadline
+from alerting.net.hosts import is_loopback
+from alerting.notify.apprise import RefusedError, Target
 from alerting.notify.attempts import Attempt, SendOutcome, attempt
 from alerting.redaction import REDACTOR, Secret
 
@@ -54,6 +58,70 @@ class Mailbox:
         return tuple(dict.fromkeys(a.addr_spec for a in (*self.to, *self.cc, *self.bcc)))
 
 
+# ── from the URL ────────────────────────────────────────────────────────────
+
+
+def mailbox_of(target: Target) -> Mailbox:
+    """Take from Apprise's plugin what the URL says; it knows the big providers' servers.
+
+    RefusedError where it could never work.
+    """
+    plugin = target.plugin
+    _check_recipients(plugin, target.parts)
+    secret = plugin.user and plugin.password
+    if plugin.secure_mode == "insecure" and secret and not is_loopback(plugin.smtp_host):
+        raise RefusedError("it would send the password in clear; write mailtos://")
+    name, spec = plugin.from_addr
+    sender = ("alerting" if name in {plugin.app_id, False} else name, spec)
+    with _refusing_bad_addresses():
+        return Mailbox(
+            host=plugin.smtp_host,
+            port=int(plugin.port),
+            mode=plugin.secure_mode,
+            sender=_addresses([sender])[0],
+            to=_addresses(plugin.targets),
+            cc=_addresses((plugin.names.get(spec), spec) for spec in sorted(plugin.cc)),
+            bcc=_addresses((plugin.names.get(spec), spec) for spec in sorted(plugin.bcc)),
+            reply_to=_addresses((plugin.names.get(spec), spec) for spec in sorted(plugin.reply_to)),
+            user=plugin.user if secret else None,
+            password=Secret(plugin.password) if secret else None,
+            headers=_headers(plugin.headers),
+        )
+
+
+def _check_recipients(plugin: Any, parts: Mapping[str, Any]) -> None:
+    # Apprise drops what is no address without a word
+    unquoted = re.sub(r'"[^"]*"', "", ",".join(parts["targets"]))
+    named = {part.strip() for part in re.split(r"[,;]", unquoted) if part.strip()}
+    if not named or not plugin.targets:
+        raise RefusedError("it names no recipient; add ?to=you@example.org")
+    if len(plugin.targets) < len(named):
+        raise RefusedError("one of its recipients is not an e-mail address")
+
+
+def _addresses(named: Iterable[tuple[Any, str]]) -> tuple[Address, ...]:
+    return tuple(Address(display_name=name or "", addr_spec=spec) for name, spec in named)
+
+
+@contextmanager
+def _refusing_bad_addresses() -> Iterator[None]:
+    try:
+        yield
+    except (MessageError, ValueError, LookupError):
+        raise RefusedError("one of its addresses cannot stand in an e-mail") from None
+
+
+def _headers(given: Mapping[str, str]) -> dict[str, str]:
+    for name, value in given.items():
+        if not re.fullmatch(r"[!-9;-~]+", name) or not str(value).isprintable():
+            raise RefusedError("one of its + headers cannot stand in an e-mail")
+    ours = {"bcc", "content-type", "content-transfer-encoding", "mime-version"}
+    return {name: str(value) for name, value in given.items() if name.lower() not in ours}
+
+
+# ── sending ─────────────────────────────────────────────────────────────────
+
+
 class MailNotifier:
     """Sends to one mailbox."""
 
@@ -71,17 +139,15 @@ class MailNotifier:
         except (MessageError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = f"the e-mail could not be written: {type(error).__name__}"
             return attempt(SendOutcome.PERMANENT, reason, payload_refused=True)
-        probe = Probe(self._total)
-        try:
-            return self._deliver(data, probe)
-        except (smtplib.SMTPException, OSError, ValueError) as error:
-            return _verdict(error, probe)
-        finally:
-            probe.close()
+        with deadline(self._total) as bounded:
+            try:
+                return self._deliver(data, bounded)
+            except (smtplib.SMTPException, OSError, ValueError) as error:
+                return _verdict(error, bounded)
 
-    def _deliver(self, data: bytes, probe: Probe) -> Attempt:
+    def _deliver(self, data: bytes, bounded: Deadline) -> Attempt:
         mailbox = self._mailbox
-        with _session(mailbox, probe, self._wait) as session:
+        with _session(mailbox, bounded, self._wait) as session:
             code, text = session.mail(mailbox.sender.addr_spec)
             if code != 250:
                 raise smtplib.SMTPSenderRefused(code, text, mailbox.sender.addr_spec)
@@ -92,7 +158,7 @@ class MailNotifier:
                     refused[recipient] = (code, text)
             if len(refused) == len(mailbox.recipients):
                 raise smtplib.SMTPRecipientsRefused(refused)
-            return _hand_in(session, data, refused, probe)
+            return _hand_in(session, data, refused, bounded)
 
 
 def compose(message: Message, mailbox: Mailbox) -> EmailMessage:
@@ -131,10 +197,10 @@ def _subject(title: str) -> str:
 
 
 class _Session(smtplib.SMTP):
-    """An SMTP session whose connection, with TLS or without, the probe can end."""
+    """An SMTP session whose connection, with TLS or without, a deadline can end."""
 
-    def __init__(self, mailbox: Mailbox, probe: Probe, wait: timedelta) -> None:
-        self._probe = probe
+    def __init__(self, mailbox: Mailbox, bounded: Deadline, wait: timedelta) -> None:
+        self._deadline = bounded
         self._tls = ssl.create_default_context() if mailbox.mode == "ssl" else None
         # smtplib would ask the reverse DNS, which has no timeout
         name = socket.gethostname()
@@ -147,9 +213,8 @@ class _Session(smtplib.SMTP):
             raise
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        connection = socket.create_connection((host, port), timeout)
+        connection, _ = self._deadline.connect(host, port, patience=timeout)
         try:
-            self._probe.watch(connection)
             if self._tls is not None:
                 return self._tls.wrap_socket(connection, server_hostname=host)
         except OSError:
@@ -159,8 +224,8 @@ class _Session(smtplib.SMTP):
 
 
 @contextmanager
-def _session(mailbox: Mailbox, probe: Probe, wait: timedelta) -> Iterator[_Session]:
-    session = _Session(mailbox, probe, wait)
+def _session(mailbox: Mailbox, bounded: Deadline, wait: timedelta) -> Iterator[_Session]:
+    session = _Session(mailbox, bounded, wait)
     try:
         if mailbox.mode == "starttls":
             code, text = session.starttls(context=ssl.create_default_context())
@@ -183,7 +248,7 @@ def _say_goodbye(session: smtplib.SMTP) -> None:
 
 
 def _hand_in(
-    session: smtplib.SMTP, data: bytes, refused: dict[str, tuple[int, bytes]], probe: Probe
+    session: smtplib.SMTP, data: bytes, refused: dict[str, tuple[int, bytes]], bounded: Deadline
 ) -> Attempt:
     """DATA: from here on the message may arrive, whatever happens to the connection."""
     try:
@@ -191,7 +256,7 @@ def _hand_in(
     except smtplib.SMTPDataError as error:
         code, text = error.smtp_code, _bytes(error.smtp_error)
     except (smtplib.SMTPException, OSError) as error:
-        why = probe.explain(error)
+        why = bounded.explain(error)
         return attempt(SendOutcome.UNKNOWN, f"no answer to DATA, it may have arrived: {why}")
     if code == 250:
         return attempt(SendOutcome.ACCEPTED, f"accepted{_refusals(refused)}")
@@ -205,7 +270,7 @@ def _refusals(refused: Mapping[str, tuple[int, bytes]]) -> str:
     return f", but not for {len(refused)} recipient(s): {', '.join(each)}"
 
 
-def _verdict(error: Exception, probe: Probe) -> Attempt:
+def _verdict(error: Exception, bounded: Deadline) -> Attempt:
     """Judge what went wrong before DATA: nothing can have arrived."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, text = min(error.recipients.values(), key=lambda answer: answer[0])
@@ -217,12 +282,12 @@ def _verdict(error: Exception, probe: Probe) -> Attempt:
         reason = "the server does not offer what is needed (STARTTLS or login); nothing was sent"
         return attempt(SendOutcome.PERMANENT, reason)
     if isinstance(error, smtplib.SMTPServerDisconnected):
-        why = probe.explain(error) if probe.expired else "connection lost"
+        why = bounded.explain(error) if bounded.expired else "connection lost"
         return attempt(SendOutcome.TRANSIENT, f"not reached: {why}")
     if not isinstance(error, OSError) and isinstance(error, ValueError):
         reason = f"an address or the login cannot be put into SMTP: {type(error).__name__}"
         return attempt(SendOutcome.PERMANENT, reason)
-    return attempt(SendOutcome.TRANSIENT, f"not reached: {probe.explain(error)}")
+    return attempt(SendOutcome.TRANSIENT, f"not reached: {bounded.explain(error)}")
 
 
 def _by_code(code: int, text: bytes, what: str, *, payload: bool) -> Attempt:

@@ -29,11 +29,13 @@ log = logging.getLogger("alerting.emergency")
 
 # Stands where a rule's name does: the first line, on a locked phone, says it all.
 _NAME = "state file unusable, alerts are NOT judged"
-_EVERY = timedelta(hours=1)
 
 
 class Emergency:
-    """Tells all receivers when the state file fails for too long, hourly, and when that is over."""
+    """Tells all receivers when the state file fails for too long, hourly, and when that is over.
+
+    `after` is what is too long, `every` the hour.
+    """
 
     def __init__(
         self,
@@ -42,11 +44,13 @@ class Emergency:
         *,
         after: timedelta,
         clock: Callable[[], datetime],
+        every: timedelta = timedelta(hours=1),
     ) -> None:
         self._receivers = receivers
         self._state = state
         self._after = after
         self._clock = clock
+        self._every = every
         self._failing = _Stamp(state, "failing")
         self._told = _Stamp(state, "told")
         self._lock = threading.Lock()
@@ -99,7 +103,7 @@ class Emergency:
 
     def _tell(self, error: StoreError, since: datetime, now: datetime) -> None:
         last = self._told_at or self._told.at()
-        if last is not None and timedelta() <= now - last < _EVERY:
+        if last is not None and timedelta() <= now - last < self._every:
             return
         self._told_at, self._open = now, True
         self._told.set(now)

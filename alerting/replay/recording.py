@@ -17,17 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from alerting.engine.model import FailureKind, PollFailure, PollOutcome
 from alerting.errors import AlertingError
-from alerting.exchanges.coinswitch.answers import (
-    AnswerError,
-    JsonNumber,
-    clean,
-    loads,
-    snapshot_from_object,
-)
+from alerting.exchanges.coinswitch.answers import snapshot_from_object
+from alerting.exchanges.strict_json import AnswerError, JsonNumber, Pairs, loads, parse
+from alerting.redaction import clean
 from alerting.units import parse_instant, rfc3339
 
 #: The name of the file that stands for standard input.
@@ -196,7 +192,7 @@ def _forgiving(line: str, where: str) -> object:
     """JSON in which only the record's own keys must be unique."""
     names: list[str] = []
 
-    def keep(found: list[tuple[str, object]]) -> dict[str, object]:
+    def keep(found: list[tuple[str, Any]]) -> dict[str, Any]:
         # the outermost object is the last one to be complete
         names[:] = [name for name, _ in found]
         return dict(found)
@@ -210,28 +206,15 @@ def _forgiving(line: str, where: str) -> object:
     return document
 
 
-def _lenient(
-    line: str, where: str, keep: Callable[[list[tuple[str, object]]], dict[str, object]]
-) -> object:
+def _lenient(line: str, where: str, keep: Pairs) -> object:
     try:
-        document: object = json.loads(
-            line,
-            parse_float=JsonNumber,
-            parse_int=JsonNumber,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=keep,
-        )
+        return parse(line, pairs=keep)
     except json.JSONDecodeError as error:
         _fail(where, f"not JSON: {error.msg} at character {error.pos + 1}; one record per line")
     except AnswerError:
         _fail(where, "not JSON: NaN and Infinity are no numbers")
     except RecursionError:
         _fail(where, "nested too deeply")
-    return document
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise AnswerError(FailureKind.NOT_JSON, name)
 
 
 def _instant(document: dict[str, object], where: str) -> datetime:

@@ -1,30 +1,28 @@
-"""`demo`: the whole product against a loopback exchange; `exchange`: that exchange as a server."""
+"""`demo`: the whole product against a loopback exchange."""
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from alerting.config.load import load_config
-from alerting.errors import UsageError
 from alerting.exchanges.coinswitch.client import WalletClient
-from alerting.sandbox.exchange import LoopbackExchange, wallet_body
+from alerting.sandbox.exchange import LoopbackExchange, demo_wallet
 from alerting.sandbox.inbox import Inbox, Received
 from alerting.service.build import build_cycle
-from alerting.service.cycle import Cycle, Daemon
+from alerting.service.cycle import Cycle
+from alerting.service.daemon import Daemon
 from alerting.service.process import Systemd
 from alerting.store.state import Store
+from alerting.terminal import Paint
 
 _RULES = """\
 poll: {{interval: 500ms, timeout: 2s, blind_after: 3s}}
@@ -67,47 +65,51 @@ _STORY = (
     (2.0, "1150", "some of the position is closed"),
     (2.5, "300", "recovered"),
 )
-_COLOURS = {"CRITICAL": "31;1", "WARNING": "33;1", "ESCALATED": "31;1", "RESOLVED": "32;1"}
+_COLOURS = {
+    "CRITICAL": "critical",
+    "WARNING": "warning",
+    "ESCALATED": "critical",
+    "RESOLVED": "resolved",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Screen:
     """Where the tour is shown; coloured on a terminal only."""
 
-    colour: bool
+    paint: Paint
     lock: threading.Lock
     started: float
 
-    def say(self, text: str, colour: str = "") -> None:
+    def say(self, text: str, colour: str | None = None) -> None:
         with self.lock:
-            print(self._paint(text, colour), flush=True)  # noqa: T201 - the demo is its output
+            print(self.paint(text, colour) if colour else text, flush=True)  # noqa: T201 - the demo is its output
 
     def show(self, message: Received) -> None:
         """One message in a box, as it arrives."""
-        colour = next((c for word, c in _COLOURS.items() if word in message.title), "36;1")
+        colour = next((c for word, c in _COLOURS.items() if word in message.title), "info")
         head = f"{self._clock()}  ┌─ to {message.box} "
         lines = [head + "─" * max(0, 78 - len(head))]
-        lines += [f"         │ {self._paint(part, colour)}" for part in _wrapped(message.title)]
+        lines += [f"         │ {self.paint(part, colour)}" for part in _wrapped(message.title)]
         for line in message.message.splitlines():
             lines += [f"         │ {part}" for part in _wrapped(line)]
         lines.append("         └" + "─" * 68)
         self.say("\n".join(lines))
 
     def tell(self, text: str) -> None:
-        self.say(f"{self._clock()}  {text}", "2")
+        self.say(f"{self._clock()}  {text}", "dim")
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self.started:6.1f}s"
 
-    def _paint(self, text: str, colour: str) -> str:
-        return f"\x1b[{colour}m{text}\x1b[0m" if self.colour and colour else text
-
 
 def run_demo() -> bool:
     """Show everything once, in about a dozen seconds; True if all three kinds arrived."""
-    screen = _Screen(colour=sys.stdout.isatty(), lock=threading.Lock(), started=time.monotonic())
+    screen = _Screen(
+        paint=Paint(sys.stdout.isatty()), lock=threading.Lock(), started=time.monotonic()
+    )
     screen.say(
-        "alerting demo: a loopback exchange, real polling, real rules, real delivery.\n", "1"
+        "alerting demo: a loopback exchange, real polling, real rules, real delivery.\n", "bold"
     )
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -134,7 +136,7 @@ def _tour(screen: _Screen, exchange: LoopbackExchange, inbox: Inbox, folder: Pat
     store = Store(folder / "alerting.db")
     cycle: Cycle = build_cycle(config, store, clock=lambda: datetime.now(UTC))
     client = WalletClient(config.accounts["main"], timeout=config.poll.timeout)
-    exchange.wallet = _wallet(_STORY[0][1])
+    exchange.wallet = demo_wallet(_STORY[0][1])
     daemon = Daemon(cycle, {"main": client}, poll=config.poll, systemd=Systemd({}))
     story = threading.Thread(target=_play, args=(screen, exchange, daemon), daemon=True)
     story.start()
@@ -146,15 +148,11 @@ def _tour(screen: _Screen, exchange: LoopbackExchange, inbox: Inbox, folder: Pat
 
 def _play(screen: _Screen, exchange: LoopbackExchange, daemon: Daemon) -> None:
     for seconds, locked, text in _STORY:
-        exchange.wallet = _wallet(locked)
+        exchange.wallet = demo_wallet(locked)
         available = exchange.wallet["data"]["base_asset_balances"][0]["balances"]
         screen.tell(f"{text}: {available['total_available_balance']} USDT available")
         time.sleep(seconds)
     daemon.stop()
-
-
-def _wallet(locked: str) -> dict[str, Any]:
-    return wallet_body(total="2000.00", rows={"BTCUSDT": (locked + ".00", "0.00")})
 
 
 def _summarise(screen: _Screen, received: list[Received], requests: int) -> bool:
@@ -163,7 +161,7 @@ def _summarise(screen: _Screen, received: list[Received], requests: int) -> bool
     told = ", ".join(f"{count} to {box}" for box, count in sorted(boxes.items()))
     reasons = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     screen.say("")
-    screen.say(f"{requests} signed requests, {len(received)} messages ({told}): {reasons}.", "1")
+    screen.say(f"{requests} signed requests, {len(received)} messages ({told}): {reasons}.", "bold")
     screen.say(
         textwrap.dedent("""\
             Each message went through the state file first: killed anywhere, it would have arrived.
@@ -188,69 +186,3 @@ def _kinds(message: Received) -> Iterator[str]:
 
 def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, 68, break_on_hyphens=False) or [""]
-
-
-# ── the exchange on its own ─────────────────────────────────────────────────
-
-_TIDE = ("300", "700", "1050", "1400", "1780", "1400", "1050", "700")
-_SECONDS_PER_TIDE = 15.0
-
-
-def serve_exchange(*, port: int, wallet: Path | None, stop: threading.Event) -> None:
-    """Serve a loopback exchange until `stop`; its wallet is a file's, or rises and falls."""
-    if not 0 <= port <= 65535:
-        raise UsageError(f"--port {port} is not a port; 0 to 65535")
-    try:
-        exchange = LoopbackExchange(port=port, enforce_limit=True)
-    except OSError as error:
-        raise UsageError(f"port {port} cannot be used: {error.strerror}") from error
-    with exchange:
-        print(_INVITATION.format(exchange=exchange, source=wallet or "rises and falls"), flush=True)  # noqa: T201
-        started, shown = time.monotonic(), None
-        while not stop.is_set():
-            if wallet is not None:
-                body = _read_wallet(wallet)
-            else:
-                step = int((time.monotonic() - started) / _SECONDS_PER_TIDE) % len(_TIDE)
-                body = _wallet(_TIDE[step])
-            if body != shown:
-                exchange.wallet = shown = body
-                print(f"wallet: {_brief(body)}", flush=True)  # noqa: T201
-            stop.wait(0.3)
-
-
-_INVITATION = """\
-A loopback exchange at {exchange.base_url}. For your rules file:
-
-  accounts:
-    try:
-      base_url: {exchange.base_url}
-      api_key: {exchange.api_key}
-      secret_key: {exchange.secret_key}
-
-The wallet: {source}. Ctrl-C ends it.
-"""
-
-
-def _read_wallet(path: Path) -> Mapping[str, Any]:
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise UsageError(f"{path}: an object such as the API answers with is expected")
-    return body
-
-
-def _brief(body: Mapping[str, Any]) -> str:
-    try:
-        wallets = body["data"]["base_asset_balances"]
-        parts = [
-            f"{Decimal(w['balances']['total_available_balance'])} {w['base_asset']} available"
-            for w in wallets
-        ]
-    except (KeyError, TypeError, ArithmeticError):
-        return "as in the file"
-    return ", ".join(parts)

@@ -1,35 +1,30 @@
 """A small exchange on this machine: signatures, clock and limits as the real one, on 127.0.0.1.
 
-For `demo`, for the `exchange` command and for tests; it can also misbehave on demand.
+For `demo`, for the `exchange` command and for tests, which can also make it misbehave.
 """
 
 from __future__ import annotations
 
-import contextlib
-import enum
 import http.server
 import json
-import socket
-import socketserver
 import ssl
-import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from alerting.exchanges.account import AccountSettings
-from alerting.exchanges.coinswitch.client import Endpoint, SlidingWindow, utc_now
+from alerting.exchanges.coinswitch.client import Endpoint, utc_now
+from alerting.exchanges.rate_limit import SlidingWindow
 from alerting.redaction import MASK, Secret
+from alerting.sandbox.server import HttpServer, Served
 from alerting.units import EXACT
 
 #: A well-known pair for trying things out; it opens nothing.
@@ -67,7 +62,6 @@ DOCUMENTED_WALLET: Final[Mapping[str, Any]] = {
 _WINDOW = timedelta(seconds=60)
 _REQUESTS_PER_WINDOW = 20
 _LARGEST_SKEW = timedelta(seconds=60)
-_SECONDS_PER_DRIPPED_BYTE = 0.02
 _SECRET_HEADERS = {"x-auth-apikey", "x-auth-signature", "authorization", "cookie"}
 
 #: Money in a wallet that is made up here.
@@ -97,6 +91,11 @@ def wallet_body(
         asset = [_row(symbol, base_asset, *margins) for symbol, margins in listed.items()]
     wallet = {"base_asset": base_asset, "balances": balances}
     return {"data": {"base_asset_balances": [wallet], "asset": asset}}
+
+
+def demo_wallet(locked: str) -> dict[str, Any]:
+    """A wallet of 2,000 USDT of which one symbol locks a whole number."""
+    return wallet_body(total="2000.00", rows={"BTCUSDT": (locked + ".00", "0.00")})
 
 
 def _balances(total: Decimal, available: Decimal, position_margin: Decimal) -> dict[str, str]:
@@ -132,37 +131,14 @@ def _as_text(amounts: Mapping[str, Decimal]) -> dict[str, str]:
 # ── odd answers ─────────────────────────────────────────────────────────────
 
 
-class Fault(enum.Enum):
-    """What an exchange can do instead of answering; bodies are the present wallet's."""
-
-    #: takes the request and says nothing until the client gives up
-    HANG = "hang"
-    #: closes without a byte
-    HANG_UP = "hang up"
-    #: resets the connection
-    RESET = "reset"
-    #: breaks off in the headers
-    CUT_HEADERS = "cut headers"
-    #: promises the whole body and sends half of it
-    CUT_BODY = "cut body"
-    #: one byte now and then, from the first of the headers on
-    DRIP_HEADERS = "drip headers"
-    #: headers at once, then the body one byte now and then
-    DRIP_BODY = "drip body"
-    #: as DRIP_BODY, but without a length: the body ends where the connection does
-    DRIP_ENDLESS = "drip endless"
-    #: bytes that are no HTTP
-    NOT_HTTP = "not HTTP"
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Special:
     """One answer that is not the usual one."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    #: the body, or what to do instead
-    answer: bytes | Fault = b""
+    #: the body, or what to do instead with the connection
+    answer: bytes | Callable[[Handler, Special], None] = b""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,7 +159,7 @@ Script = Callable[[str], Special | None]
 # ── the exchange ────────────────────────────────────────────────────────────
 
 
-class LoopbackExchange:
+class LoopbackExchange(Served):
     """An exchange on 127.0.0.1 while its `with` block lasts; every attribute can be set any time.
 
     `wallet` is the answer to give. `script` is a callable from path to Special or None, or a series
@@ -209,27 +185,9 @@ class LoopbackExchange:
         self._seen: list[Seen] = []
         self._windows = _windows()
         self.wallet = wallet_body()
-        self._server = _Server(self, port, tls)
+        super().__init__(_Server(self, port, tls), name="loopback")
         scheme = "http" if tls is None else "https"
-        self.base_url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), name="loopback", daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.hang_up()
-        self._server.server_close()
+        self.base_url = f"{scheme}://127.0.0.1:{self.port}"
 
     def account(self, name: str = "main") -> AccountSettings:
         """Settings of an account that this exchange accepts."""
@@ -336,51 +294,18 @@ def _message(status: int, text: str) -> Special:
 # ── HTTP ────────────────────────────────────────────────────────────────────
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-    # a whole test suite's connections must not pile up in front of a busy machine
-    request_queue_size = 64
-
+class _Server(HttpServer):
     def __init__(self, exchange: LoopbackExchange, port: int, tls: ssl.SSLContext | None) -> None:
         self.exchange = exchange
-        self._tls = tls
-        self._lock = threading.Condition()
-        self._live: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", port), _Handler)
-
-    def server_bind(self) -> None:
-        # without HTTPServer's look-up of the machine's own name, which may take seconds
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
-
-    def get_request(self) -> tuple[socket.socket, Any]:
-        sock, address = super().get_request()
-        if self._tls is not None:
-            # the handshake is the handler thread's: a slow client must not stop the others
-            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        with self._lock:
-            self._live.add(sock)
-        return sock, address
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        with self._lock:
-            self._live.discard(request)
-            self._lock.notify_all()
+        super().__init__(Handler, port=port, tls=tls)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no news here."""
 
-    def hang_up(self) -> None:
-        """End every connection and wait for its thread to have closed it."""
-        with self._lock:
-            for sock in self._live:
-                with contextlib.suppress(OSError):
-                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
-            self._lock.wait_for(lambda: not self._live, timeout=2.0)
 
+class Handler(http.server.BaseHTTPRequestHandler):
+    """One connection of a client."""
 
-class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Server
 
@@ -394,18 +319,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         special = self.server.exchange.answer(seen, headers)
         if special.headers.get("Connection") == "close":
             self.close_connection = True
-        if isinstance(special.answer, Fault):
+        if callable(special.answer):
             self.close_connection = True
-            self._misbehave(special, special.answer)
+            special.answer(self, special)
         else:
-            self._write(self._head(special, len(special.answer)) + special.answer)
+            self.write(self.head(special, len(special.answer)) + special.answer)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = do_GET  # noqa: N815
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Nothing: headers hold keys."""
 
-    def _head(self, special: Special, length: int | None) -> bytes:
+    def head(self, special: Special, length: int | None) -> bytes:
+        """The status line and headers of an answer; length None: it names none."""
         given = {"Content-Type": "application/json", **special.headers}
         if length is not None and not {"Content-Length", "Transfer-Encoding"} & set(given):
             given["Content-Length"] = str(length)
@@ -413,36 +339,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         lines += [f"{name}: {value}" for name, value in given.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
 
-    def _misbehave(self, special: Special, fault: Fault) -> None:
-        body = self.server.exchange.healthy_body()
-        head = self._head(special, None if fault is Fault.DRIP_ENDLESS else len(body))
-        match fault:
-            case Fault.HANG:
-                self.rfile.read(1)
-            case Fault.RESET:
-                self._reset()
-            case Fault.CUT_HEADERS:
-                self._write(head[:25])
-            case Fault.CUT_BODY:
-                self._write(head + body[: len(body) // 2])
-            case Fault.DRIP_HEADERS:
-                self._drip(head + body)
-            case Fault.DRIP_BODY | Fault.DRIP_ENDLESS:
-                self._write(head)
-                self._drip(body)
-            case Fault.NOT_HTTP:
-                self._write(bytes(range(256)))
-
-    def _write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send at once."""
         self.wfile.write(data)
         self.wfile.flush()
-
-    def _drip(self, data: bytes) -> None:
-        for byte in data:
-            self._write(bytes([byte]))  # fails as soon as either side has hung up
-            time.sleep(_SECONDS_PER_DRIPPED_BYTE)
-
-    def _reset(self) -> None:
-        # linger for 0 seconds: close sends RST instead of FIN
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.connection.close()

@@ -7,8 +7,9 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from alerting.sandbox.server import HttpServer, Served
 
 _LARGEST = 1 << 20
 
@@ -23,7 +24,7 @@ class Received:
     message: str
 
 
-class Inbox:
+class Inbox(Served):
     """Accepts what Apprise's json:// sends, while its `with` block lasts.
 
     `on_message` is called in the server's thread for each one. `status` is what it answers.
@@ -47,26 +48,7 @@ class Inbox:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.02,), name="inbox", daemon=True
-        )
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
+        super().__init__(HttpServer(Handler), name="inbox")
 
     def url(self, box: str) -> str:
         """The Apprise URL of one box of this inbox."""

@@ -1,14 +1,16 @@
-"""Puts the parts together: everything between a poll's outcome and the receivers."""
+"""Puts the parts of a cycle together, as a rules file says: from the clients to the receivers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from alerting.config.settings import Config
+from alerting.errors import UsageError
+from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.messages.rendering import Renderer
 from alerting.notify.dispatcher import Dispatcher, ReceiverWorker, Result
-from alerting.notify.receivers import build_notifier
+from alerting.notify.receivers import build_notifier, receiver_problem
 from alerting.service.cycle import Cycle
 from alerting.store.state import Store
 
@@ -36,3 +38,32 @@ def build_cycle(
         clock=clock,
         keep_history=config.history_keep,
     )
+
+
+def build_clients(
+    config: Config, *, keep: Mapping[str, WalletClient] | None = None, before: Config | None = None
+) -> dict[str, WalletClient]:
+    """A client per account; after a reload those whose settings are as before go on."""
+
+    def same(name: str) -> bool:
+        return before is not None and (before.accounts.get(name), before.poll.timeout) == (
+            config.accounts[name],
+            config.poll.timeout,
+        )
+
+    kept = {name: client for name, client in (keep or {}).items() if name in config.accounts}
+    return {
+        name: kept[name]
+        if name in kept and same(name)
+        else WalletClient(account, timeout=config.poll.timeout)
+        for name, account in config.accounts.items()
+    }
+
+
+def workable(config: Config) -> Config:
+    """The configuration, unless a receiver of it could never work."""
+    for name, receiver in config.receivers.items():
+        problem = receiver_problem(receiver)
+        if problem:
+            raise UsageError(f"{config.path}: receivers.{name}: {problem}")
+    return config

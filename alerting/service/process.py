@@ -1,15 +1,17 @@
-"""What the operating system gives: the lock on a state file, and systemd's notify socket."""
+"""What the operating system gives: a lock on the state file, signals, systemd's notify socket."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import os
+import signal
 import socket
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Self
 
 from alerting.errors import StateBusyError, StoreError
@@ -73,3 +75,28 @@ class Systemd:
                 sock.sendall(state.encode())
             except OSError:
                 return
+
+
+class Signals:
+    """SIGHUP, SIGTERM and SIGINT, for the main thread of a process."""
+
+    def __init__(self, *, shutdown_seconds: float = 15.0) -> None:
+        #: a shutdown that hangs longer than this ends the process at once
+        self._shutdown_seconds = shutdown_seconds
+
+    def on_reload(self, ask: Callable[[], None]) -> None:
+        """SIGHUP asks for the rules file to be loaded."""
+        signal.signal(signal.SIGHUP, lambda *_: ask())
+
+    def on_end(self, stop: Callable[[], None]) -> None:
+        """The first SIGTERM or SIGINT stops; a second one ends the process at once."""
+
+        def end(number: int, _frame: FrameType | None) -> None:
+            stop()
+            signal.signal(number, signal.SIG_DFL)
+            last_resort = threading.Timer(self._shutdown_seconds, os._exit, args=(0,))
+            last_resort.daemon = True
+            last_resort.start()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, end)

@@ -51,17 +51,23 @@ def dump(value: AccountState | Alert | Notification) -> str:
 
 def load(kind: type[Kind], text: str) -> Kind:
     """The inverse of `dump`; StoreError if the text is no document of this kind."""
-    from pydantic import ValidationError
+    try:
+        value: Kind = _adapter(kind.__name__).validate_python(json.loads(text))
+    except _UNREADABLE as error:
+        raise StoreError(f"{kind.__name__}: {_reason(error)}") from error
+    return value
 
-    with reading(f"a stored {kind.__name__}"):
-        document = json.loads(text)
-        try:
-            value: Kind = _adapter(kind.__name__).validate_python(document)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(map(str, first["loc"])) or "the whole"
-            raise ValueError(f"{where}: {first['msg']}") from error
-        return value
+
+# Whatever content that is not as it was written may raise.
+_UNREADABLE = (
+    ArithmeticError,  # instants and numbers beyond all bounds
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,  # JSON, text, enums, and what pydantic finds
+    zlib.error,
+)
 
 
 @contextlib.contextmanager
@@ -69,15 +75,18 @@ def reading(what: str) -> Iterator[None]:
     """Make one kind of error, StoreError, of all that unreadable content can raise."""
     try:
         yield
-    except (
-        ArithmeticError,  # instants and numbers beyond all bounds
-        LookupError,
-        RecursionError,
-        TypeError,
-        ValueError,  # JSON, text, enums, and what pydantic finds
-        zlib.error,
-    ) as error:
+    except (StoreError, *_UNREADABLE) as error:
         raise StoreError(f"{what} cannot be read ({error})") from error
+
+
+def _reason(error: Exception) -> str:
+    """In one line, without the content."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 @functools.cache

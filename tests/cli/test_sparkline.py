@@ -11,7 +11,8 @@ import pytest
 from alerting.cli.sparkline import bars, sparklines
 from alerting.engine import evaluation
 from alerting.sandbox.exchange import wallet_body
-from alerting.store.state import Seen, Store
+from alerting.store.history import Seen
+from alerting.store.state import Store
 from tests.support.factories import T0, D, make_failure, make_ruleset
 
 

@@ -11,87 +11,21 @@ import shutil
 import subprocess
 from dataclasses import replace
 from datetime import timedelta
-from decimal import Decimal
-from pathlib import Path
 
 import pytest
 import yaml
 
-from alerting.config.settings import Config, PollSettings
 from alerting.engine import evaluation
-from alerting.engine.model import AccountState, Alert, Level, State
-from alerting.exchanges.account import AccountSettings
-from alerting.monitoring.overview import Overview, overview
+from alerting.monitoring.overview import overview
 from alerting.monitoring.prometheus import render
-from alerting.notify.settings import ReceiverSettings
-from alerting.redaction import Secret
-from alerting.store.state import ReceiverStatus, Store
-from tests.support.factories import (
-    CRITICAL,
-    INFO,
-    T0,
-    WARNING,
-    M,
-    S,
-    make_failure,
-    make_rule,
-    make_ruleset,
-    make_snapshot,
-    make_threshold,
-    make_wallet,
-)
+from alerting.store.state import Store
+from tests.support.configs import make_config
+from tests.support.exposition import parse
+from tests.support.factories import T0, M, make_failure, make_snapshot, make_wallet
+from tests.support.overviews import make_health, make_overview, make_shown
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-
-
-def alert(rule="floor", value="-6.778517", state=State.FIRING, severity=WARNING, **labels):
-    return Alert(
-        rule=rule,
-        labels={"account": "main", "base_asset": "USDT"} | labels,
-        levels=(Level(severity=severity, state=state),),
-        value=None if value is None else Decimal(value),
-    )
-
-
-def view(**changes):
-    full = Overview(
-        now=T0 + M,
-        accounts={
-            "main": AccountState(name="main", last_snapshot_at=T0 + 45 * S, first_polled_at=T0),
-            "new": AccountState(name="new", poll_failures=3, first_polled_at=T0),
-        },
-        alerts=(
-            alert(severity=CRITICAL),
-            alert("ratio", "0.25", State.PENDING, symbol="BTCUSDT", exchange="EXCHANGE_2"),
-            alert("blind", None, severity=CRITICAL),
-        ),
-        acked=frozenset(),
-        silenced=frozenset(),
-        receivers={
-            "desk": ReceiverStatus(
-                name="desk",
-                pending=2,
-                dead=1,
-                sent=5,
-                oldest_pending_at=T0 + 30 * S,
-                last_reason="bad token",
-            ),
-            "removed": ReceiverStatus(
-                name="removed",
-                pending=9,
-                dead=9,
-                sent=9,
-                oldest_pending_at=T0,
-                last_reason=None,
-            ),
-        },
-        evaluated={"main": T0 + 45.5 * S, "new": T0 + 46 * S, "removed": T0},
-        ladders={"floor": (WARNING, CRITICAL), "ratio": (WARNING,), "blind": (CRITICAL,)},
-        failing={"desk": "1 given up, the last with: bad token", "phone": None},
-        sent_totals={"desk": 1234, "removed": 9},
-    )
-    return replace(full, **changes)
 
 
 GOLDEN = """\
@@ -150,62 +84,19 @@ alerting_delivery_failing{receiver="phone"} 0
 """
 
 
-# ── a reader of the format, by its specification ────────────────────────────
-
-_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-_PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:\\[\\"n]|[^\\"\n])*)"')
-_SAMPLE = re.compile(rf"({_NAME})(?:\{{(.*)\}})? (\S+)")
-_ESCAPES = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
-
-
-def parse(text):
-    """{(metric, labels): value}; AssertionError where the text breaks a rule of the format."""
-    assert text.endswith("\n")
-    series, kinds, current = {}, {}, None
-    lines = iter(text.removesuffix("\n").split("\n"))
-    for line in lines:
-        if line.startswith("# HELP "):
-            current = line.split(" ", 3)[2]
-            assert re.fullmatch(_NAME, current)
-            assert current not in kinds, "a family comes once"
-            assert len(line.split(" ", 3)[3]) > 10
-            keyword, name, kind = next(lines).removeprefix("# ").split(" ")
-            assert (keyword, name) == ("TYPE", current)
-            assert kind in {"gauge", "counter"}
-            assert (kind == "counter") == name.endswith("_total")
-            kinds[current] = kind
-            continue
-        name, labels, value = _SAMPLE.fullmatch(line).groups()
-        assert name == current
-        pairs = _PAIR.findall(labels or "")
-        assert ",".join(f'{n}="{v}"' for n, v in pairs) == (labels or "")
-        assert len({n for n, _ in pairs}) == len(pairs)
-        key = (
-            name,
-            tuple((n, re.sub(r"\\.", lambda m: _ESCAPES[m[0]], v)) for n, v in pairs),
-        )
-        assert key not in series, "a series comes once"
-        series[key] = float(value)
-    return series
-
-
-def names(text):
-    return {name for name, _ in parse(text)}
-
-
 # ── the text ────────────────────────────────────────────────────────────────
 
 
 def test_the_metrics_of_one_instant():
-    floor, ratio, _ = view().alerts
+    floor, ratio, _ = make_overview().alerts
 
-    text = render(view(), version="1.2.3")
+    text = render(make_overview(), version="1.2.3")
 
     assert text == GOLDEN.replace("FLOOR", floor.id).replace("RATIO", ratio.id)
 
 
 def test_the_text_keeps_the_formats_rules_and_prometheus_naming():
-    series = parse(render(view(), version="1"))
+    series = parse(render(make_overview(), version="1"))
 
     assert all(re.fullmatch(r"alerting(_[a-z]+)+", name) for name, _ in series)
     # base units only, and no unit that is not the last word
@@ -213,7 +104,9 @@ def test_the_text_keeps_the_formats_rules_and_prometheus_naming():
 
 
 def test_a_family_without_series_is_left_out():
-    text = render(view(accounts={}, evaluated={}, alerts=()), version="1")
+    text = render(
+        make_overview(health=make_health(accounts={}), evaluated={}, alerts=()), version="1"
+    )
 
     parse(text)
     assert "alerting_snapshot_age_seconds" not in text
@@ -235,7 +128,7 @@ def test_a_family_without_series_is_left_out():
     ],
 )
 def test_label_values_are_escaped(label, written, read):
-    text = render(view(alerts=(alert(symbol=label),)), version="1")
+    text = render(make_overview(alerts=(make_shown(symbol=label),)), version="1")
 
     assert f'symbol="{written}"' in text
     found = [dict(pairs) for name, pairs in parse(text) if name == "alerting_alert_value"]
@@ -244,9 +137,9 @@ def test_label_values_are_escaped(label, written, read):
 
 
 def test_a_label_that_has_the_name_of_one_of_ours_is_renamed_as_prometheus_does():
-    odd = replace(alert(), labels={"id": "x", "rule": "y"})
+    odd = replace(make_shown(), labels={"id": "x", "rule": "y"})
 
-    text = render(view(alerts=(odd,)), version="1")
+    text = render(make_overview(alerts=(odd,)), version="1")
 
     labels = next(dict(pairs) for name, pairs in parse(text) if name == "alerting_alert_value")
     assert labels["rule"] == "floor"
@@ -264,15 +157,15 @@ def test_a_label_that_has_the_name_of_one_of_ours_is_renamed_as_prometheus_does(
     ],
 )
 def test_numbers_are_floats(value, text):
-    out = render(view(alerts=(alert(value=value),)), version="1")
+    out = render(make_overview(alerts=(make_shown(value=value),)), version="1")
 
     assert re.search(r"^alerting_alert_value\{.*\} (.*)$", out, re.MULTILINE)[1] == text
 
 
 def test_the_number_of_series_is_bounded():
-    alerts = tuple(alert(value=str(n), symbol=f"S{n}") for n in range(700))
+    alerts = tuple(make_shown(value=str(n), symbol=f"S{n}") for n in range(700))
 
-    series = parse(render(view(alerts=alerts), version="1"))
+    series = parse(render(make_overview(alerts=alerts), version="1"))
 
     values = [value for (name, _), value in series.items() if name == "alerting_alert_value"]
     assert values == list(range(500)), "the worst stay"
@@ -282,32 +175,13 @@ def test_the_number_of_series_is_bounded():
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_age():
-    text = render(view(now=T0 - M), version="1")
+    text = render(make_overview(now=T0 - M), version="1")
 
     assert min(parse(text).values()) >= -6.778517
     assert 'alerting_snapshot_age_seconds{account="main"} 0\n' in text
 
 
 # ── from the state file ─────────────────────────────────────────────────────
-
-
-def make_config(**changes):
-    key = Secret("k" * 64)
-    ruleset = make_ruleset(
-        make_rule(
-            "floor", "total_available_balance", make_threshold(INFO), make_threshold(CRITICAL, "1")
-        )
-    )
-    config = Config(
-        path=Path("rules.yaml"),
-        poll=PollSettings(),
-        accounts={"main": AccountSettings(name="main", api_key=key, secret_key=key)},
-        receivers={"desk": ReceiverSettings(name="desk", url=Secret("json://token@h/"))},
-        ruleset=ruleset,
-        templates=None,
-        state=None,
-    )
-    return replace(config, **changes)
 
 
 def test_before_anything_ran_all_that_can_be_counted_is_zero(tmp_path):
@@ -396,16 +270,28 @@ def promtool():
 @pytest.mark.parametrize(
     "text",
     [
-        pytest.param(render(view(), version="1.2.3"), id="full"),
-        pytest.param(render(view(alerts=(), accounts={}, failing={}), version="1"), id="empty"),
-        pytest.param(render(view(alerts=(alert(symbol='"\\\n\r'),)), version='"'), id="odd-labels"),
-        pytest.param(render(view(alerts=(alert(value="1e400"),)), version="1"), id="infinite"),
+        pytest.param(render(make_overview(), version="1.2.3"), id="full"),
+        pytest.param(
+            render(
+                make_overview(alerts=(), health=make_health(accounts={}, failing={})), version="1"
+            ),
+            id="empty",
+        ),
+        pytest.param(
+            render(make_overview(alerts=(make_shown(symbol='"\\\n\r'),)), version='"'),
+            id="odd-labels",
+        ),
+        pytest.param(
+            render(make_overview(alerts=(make_shown(value="1e400"),)), version="1"), id="infinite"
+        ),
     ],
 )
+@pytest.mark.process
 def test_promtool_has_nothing_to_say_about_the_metrics(promtool, text):
     assert promtool("check", "metrics", text=text) == (0, "")
 
 
+@pytest.mark.process
 def test_promtool_would_say_it(promtool):
     code, said = promtool("check", "metrics", text="# TYPE x counter\nx 1\n")
 
@@ -413,12 +299,14 @@ def test_promtool_would_say_it(promtool):
     assert "_total" in said
 
 
+@pytest.mark.process
 def test_promtool_takes_the_shipped_rules(promtool):
     code, said = promtool("check", "rules", str(DOCS / "prometheus-rules.yml"))
 
     assert code == 0, said
 
 
+@pytest.mark.process
 def test_each_shipped_rule_fires_when_it_has_to(promtool):
     code, said = promtool("test", "rules", "tests/data/prometheus-rules.test.yml")
 
@@ -427,7 +315,7 @@ def test_each_shipped_rule_fires_when_it_has_to(promtool):
 
 # ── docs ────────────────────────────────────────────────────────────────────
 
-EXPOSED = names(render(view(), version="1"))
+EXPOSED = {name for name, _ in parse(render(make_overview(), version="1"))}
 
 
 def shipped_rules():
@@ -450,7 +338,9 @@ def expressions():
 @pytest.mark.parametrize("expression", list(expressions()))
 def test_each_expression_uses_metrics_and_labels_that_exist(expression):
     used = set(re.findall(r"\balerting_[a-z_]+", expression))
-    labels = {label for _, pairs in parse(render(view(), version="1")) for label, _ in pairs}
+    labels = {
+        label for _, pairs in parse(render(make_overview(), version="1")) for label, _ in pairs
+    }
 
     assert used <= EXPOSED
     assert used or expression.startswith("up{")

@@ -13,7 +13,7 @@ import pytest
 from alerting.engine import evaluation
 from alerting.errors import AlertingError
 from alerting.messages.rendering import Renderer
-from alerting.notify.dispatcher import Dispatcher, ReceiverWorker
+from alerting.notify.dispatcher import RETRIES, Dispatcher, ReceiverWorker, Retries
 from alerting.notify.receivers import Attempt, SendOutcome
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
@@ -193,10 +193,10 @@ def wait_until(condition, seconds=5.0):
         time.sleep(0.005)
 
 
-def dispatcher(store, clock=None, **notifiers):
+def dispatcher(store, clock=None, retries=RETRIES, **notifiers):
     clock = clock or FakeClock()
     workers = {n: worker(store, notifier, clock, n) for n, notifier in notifiers.items()}
-    return Dispatcher(workers, store=store, clock=clock)
+    return Dispatcher(workers, store=store, clock=clock, retries=retries)
 
 
 def test_a_hanging_receiver_delays_no_other(store):
@@ -274,9 +274,9 @@ def test_a_thread_that_cannot_be_started_is_started_by_the_next_wake(store, monk
 
 
 def test_a_mistake_in_the_thread_does_not_end_it(store, monkeypatch):
-    monkeypatch.setattr("alerting.notify.dispatcher._BOOKING_PAUSE", 0.01)
     notifier = FakeNotifier()
-    work = dispatcher(store, desk=notifier, phone=FakeNotifier())
+    impatient = Retries(booking=timedelta(seconds=0.01))
+    work = dispatcher(store, retries=impatient, desk=notifier, phone=FakeNotifier())
     claim, calls = store.claim, []
 
     def broken_once(receiver, *, now):

@@ -16,7 +16,6 @@ from alerting.replay.recording import read_records, write_record
 from alerting.sandbox.exchange import wallet_body
 from alerting.store.documents import load, to_micros
 from alerting.units import rfc3339
-from tests.service.test_cycle import Rig
 from tests.support.factories import (
     CRITICAL,
     T0,
@@ -26,7 +25,8 @@ from tests.support.factories import (
     make_ruleset,
     make_threshold,
 )
-from tests.support.fakes import FakeClock, FakeNotifier
+from tests.support.fakes import FakeClock, FakeNotifier, poll_of
+from tests.support.rig import Rig
 
 RULESET = make_ruleset(
     make_rule(
@@ -62,19 +62,21 @@ class Wallet:
     """A poller whose answers are real bodies, read as the client reads them."""
 
     def __init__(self, token, clock):
-        self.token, self.clock, self.last_body = token, clock, None
+        self.token, self.clock = token, clock
 
     def poll(self):
         token = self.token
         if token == "_":
-            return PollFailure(account="main", kind=FailureKind.NETWORK, text="no route to host")
+            text = "no route to host"
+            return poll_of(PollFailure(account="main", kind=FailureKind.NETWORK, text=text))
         available = token.strip("?r")
         rows = {"BTCUSDT": ("450.123456789012", "-0.000000000001")} if "r" in token else {}
         body = wallet_body(total="2000.000000000000", available=available, rows=rows)
         if "?" in token:
             body["data"]["base_asset_balances"][0]["balances"]["total_balance"] = "1999"
-        self.last_body = json.dumps(body)
-        return parse_wallet(self.last_body.encode(), account="main", observed_at=self.clock())
+        text = json.dumps(body)
+        snapshot = parse_wallet(text.encode(), account="main", observed_at=self.clock())
+        return poll_of(snapshot, text)
 
     def cancel(self):
         pass
@@ -91,8 +93,7 @@ def live(tmp_path):
         jitter = timedelta(milliseconds=(number * 37) % 90)
         clock.now = T0 + number * timedelta(seconds=15) + jitter
         wallet = Wallet(token, clock)
-        outcome = wallet.poll()
-        rig.cycle.judge("main", outcome, wallet.last_body)
+        rig.cycle.judge(wallet.poll())
         assert rig.cycle.dispatcher.drain(seconds=5)
     yield rig
     rig.cycle.dispatcher.stop()
@@ -136,12 +137,13 @@ def test_a_recorded_run_replays_as_it_was(live):
         ]
         messages += [told(n) for n in step.notifications]
 
-    query = live.store._connection.execute
+    query = live.store._database._connection.execute
     lived_changes = query(
         "SELECT at, rule, severity, source, target, value FROM transitions ORDER BY id"
     ).fetchall()
     lived_messages = [
-        told(load(Notification, row[0])) for row in query("SELECT payload FROM outbox ORDER BY id")
+        told(load(Notification, row[0]))
+        for row in query("SELECT notification FROM outbox ORDER BY id")
     ]
     assert lived_changes == changes
     assert lived_messages == messages

@@ -17,12 +17,12 @@ from alerting.sandbox.exchange import (
     DEMO_API_KEY,
     DEMO_SECRET_KEY,
     DOCUMENTED_WALLET,
-    Fault,
     LoopbackExchange,
     Special,
     wallet_body,
 )
 from alerting.units import EXACT
+from tests.support.faults import Fault
 
 WALLET = Endpoint.WALLET_BALANCE.value
 TIME = Endpoint.TIME.value

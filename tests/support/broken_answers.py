@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Iterator
 
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
-from alerting.sandbox.exchange import DOCUMENTED_WALLET, Fault, Special
+from alerting.sandbox.exchange import DOCUMENTED_WALLET, Special
+from tests.support.faults import Fault
 
 #: name, status, headers, body or what happens instead
 BrokenAnswer = tuple[str, int, dict[str, str], bytes | Fault]

@@ -38,11 +38,13 @@ ROOT = Path(__file__).resolve().parents[2]
 _CHILD = """
 import functools, sys
 from datetime import timedelta
-from alerting.notify import dispatcher as delivery
-from alerting.notify import receivers as notifiers
-delivery._FIRST_DELAY = timedelta(milliseconds=40)
-delivery._LONGEST_DELAY = timedelta(milliseconds=400)
-notifiers.Timing = functools.partial(notifiers.Timing, read=timedelta(milliseconds=300))
+from alerting.notify.dispatcher import Retries
+from alerting.notify.receivers import Timing
+from alerting.service import build
+retries = Retries(first=timedelta(milliseconds=40), longest=timedelta(milliseconds=400))
+timing = Timing(read=timedelta(milliseconds=300))
+build.ReceiverWorker = functools.partial(build.ReceiverWorker, retries=retries)
+build.build_notifier = functools.partial(build.build_notifier, timing=timing)
 from alerting.cli.main import main
 sys.exit(main())
 """

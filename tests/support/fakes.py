@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from datetime import timedelta
 
+from alerting.engine.model import Poll, Snapshot
 from alerting.messages.formats import Format
 from alerting.notify.receivers import Attempt, SendOutcome
 from tests.support.factories import T0
@@ -16,6 +17,12 @@ UNREADABLE = Attempt(outcome=SendOutcome.PERMANENT, reason="can't parse", payloa
 DOWN = Attempt(outcome=SendOutcome.TRANSIENT, reason="connection refused")
 TIMED_OUT = Attempt(outcome=SendOutcome.UNKNOWN, reason="read timeout")
 BUSY = Attempt(outcome=SendOutcome.TRANSIENT, reason="429", retry_after=timedelta(seconds=17))
+
+
+def poll_of(outcome, body=None):
+    """The poll that gave this outcome."""
+    at = outcome.observed_at if isinstance(outcome, Snapshot) else T0
+    return Poll(at=at, account=outcome.account, body=body, outcome=outcome)
 
 
 class FakeClock:
@@ -63,9 +70,8 @@ class FakePoller:
         while not self.gate.wait(0.02):
             if self.cancelled.is_set():
                 break
-        return self.outcomes.popleft() if len(self.outcomes) > 1 else self.outcomes[0]
-
-    last_body = None
+        outcome = self.outcomes.popleft() if len(self.outcomes) > 1 else self.outcomes[0]
+        return poll_of(outcome)
 
     def cancel(self):
         self.cancelled.set()

@@ -1,17 +1,12 @@
-"""An answer's body -> a snapshot: strict JSON, strict numbers, nothing guessed.
-
-Recorded bodies take the same way: `loads` a line of history, then `snapshot_from_object`.
-"""
+"""An answer of the wallet -> a snapshot, nothing guessed."""
 
 from __future__ import annotations
 
-import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -25,14 +20,10 @@ from pydantic_core import ErrorDetails
 
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.engine.model import FailureKind, Snapshot, SymbolRow, WalletRow
-from alerting.errors import AlertingError
-from alerting.redaction import MASK, REDACTOR
+from alerting.exchanges.strict_json import AnswerError, JsonNumber, amount, decode, loads, shown
+from alerting.redaction import clean
 
-# [0-9], not \d: that would let other scripts' digits through, and Decimal would take them.
-_NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE]([-+]?[0-9]{1,2}))?")
-_MAX_EXPONENT = 30
 _SERVER_TIME = re.compile(r"[0-9]{12,13}")
-_LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
 _LONGEST_NAME = 64
 # The exchange lists about 550 pairs; more rows than this is an attack or an accident, and
 # judging each of a million broken rows would take longer than a poll may.
@@ -40,114 +31,14 @@ _MOST_ROWS = 5000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class AnswerError(AlertingError):
-    """A body that is no snapshot; `kind` is NOT_JSON or WRONG_SHAPE."""
-
-    def __init__(self, kind: FailureKind, text: str) -> None:
-        self.kind = kind
-        super().__init__(text)
-
-
-class JsonNumber(str):
-    """A JSON number as it was written, every digit kept."""
-
-    __slots__ = ()
-
-
-# ── JSON ────────────────────────────────────────────────────────────────────
-
-
-def loads(text: str) -> object:
-    """Strict JSON with numbers as `JsonNumber`; AnswerError for all else, duplicate keys too."""
-    try:
-        value: object = json.loads(
-            text,
-            parse_float=JsonNumber,
-            parse_int=JsonNumber,
-            parse_constant=_refuse_constant,
-            object_pairs_hook=_unique,
-        )
-    except json.JSONDecodeError as error:
-        raise AnswerError(FailureKind.NOT_JSON, _no_json(text, error)) from None
-    except RecursionError:
-        raise AnswerError(FailureKind.WRONG_SHAPE, "the answer is nested too deeply") from None
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise AnswerError(FailureKind.NOT_JSON, f"the answer is not JSON: it holds a bare {name}")
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    known = dict(pairs)
-    if len(known) == len(pairs):
-        return known
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            text = f"the answer names {_shown(key)} twice in one object"
-            raise AnswerError(FailureKind.WRONG_SHAPE, text)
-        seen.add(key)
-    return known
-
-
-def _no_json(text: str, error: json.JSONDecodeError) -> str:
-    start = text[:200].strip()
-    if not start:
-        return "the answer is empty"
-    if start.startswith("<"):
-        return "the answer is an HTML page, not JSON"
-    return f'the answer is not JSON ({error.msg} at character {error.pos}): "{clean(start, 40)}"'
-
-
-# ── texts ───────────────────────────────────────────────────────────────────
-
-
-def clean(text: str, limit: int = 120) -> str:
-    """Somebody else's text, safe to show: no control characters, no keys, `limit` characters."""
-    # cut generously first: the text may be megabytes, and masking must see whole keys
-    text = REDACTOR.redact(text[: 10 * limit + 1000])
-    text = _LONG_HEX.sub(MASK, text)
-    text = "".join(letter for letter in text if unicodedata.category(letter)[0] != "C")
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _shown(value: object) -> str:
-    """A JSON value in an error: as it would be written, but short."""
-    if isinstance(value, JsonNumber):
-        return clean(value, 60)
-    if isinstance(value, str):
-        return f'"{clean(value, 60)}"'
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "a list"
-    return "an object" if isinstance(value, dict) else type(value).__name__
-
-
 # ── the shape ───────────────────────────────────────────────────────────────
-
-
-def _amount(value: object) -> Decimal | None:
-    if value is None:
-        return None
-    # A float has lost digits already and a bool is an int: only text, from `loads`, is exact.
-    match = _NUMBER.fullmatch(value) if isinstance(value, str) else None
-    if not isinstance(value, str) or match is None:
-        raise ValueError(f"{_shown(value)} is not a number")
-    if abs(int(match[1] or 0)) > _MAX_EXPONENT:
-        raise ValueError(f"{_shown(value)} is out of range")
-    number = Decimal(value)
-    return number or number.copy_abs()
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or isinstance(value, JsonNumber):
-        raise ValueError(f"{_shown(value)} is not a text")  # noqa: TRY004 - pydantic wants ValueError
+        raise ValueError(f"{shown(value)} is not a text")  # noqa: TRY004 - pydantic wants ValueError
     if not value.strip() or len(value) > _LONGEST_NAME or not value.isprintable():
-        raise ValueError(f"{_shown(value)} is not a name of 1 to {_LONGEST_NAME} characters")
+        raise ValueError(f"{shown(value)} is not a name of 1 to {_LONGEST_NAME} characters")
     return value
 
 
@@ -157,7 +48,7 @@ def _few(value: object) -> object:
     return value
 
 
-_Amount = Annotated[Decimal | None, PlainValidator(_amount)]
+_Amount = Annotated[Decimal | None, PlainValidator(amount)]
 _Name = Annotated[str, PlainValidator(_name)]
 
 
@@ -215,19 +106,10 @@ def parse_wallet(body: bytes, *, account: str, observed_at: datetime) -> Snapsho
     return snapshot_from_object(loads(decode(body)), account=account, observed_at=observed_at)
 
 
-def decode(body: bytes) -> str:
-    """A body as text; AnswerError where it is not UTF-8."""
-    try:
-        return body.decode("utf-8")
-    except UnicodeDecodeError as error:
-        text = f"the answer is not JSON: no UTF-8 at byte {error.start}"
-        raise AnswerError(FailureKind.NOT_JSON, text) from None
-
-
 def snapshot_from_object(obj: object, *, account: str, observed_at: datetime) -> Snapshot:
     """An answer as `loads` gives it as a snapshot; AnswerError where it is none."""
     if not isinstance(obj, dict):
-        raise _wrong(f"the answer is {_shown(obj)}, not an object")
+        raise _wrong(f"the answer is {shown(obj)}, not an object")
     if obj.get("data") is None:
         raise _wrong(_no_data(obj))
     try:
@@ -313,6 +195,6 @@ def _problem(details: ErrorDetails) -> str:
         case "value_error":
             return str(details["ctx"]["error"])
         case "list_type":
-            return f"{_shown(details['input'])} is not a list"
+            return f"{shown(details['input'])} is not a list"
         case _:
-            return f"{_shown(details['input'])} is not an object"
+            return f"{shown(details['input'])} is not an object"

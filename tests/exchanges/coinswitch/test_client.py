@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import socket
 import ssl
@@ -17,7 +16,6 @@ from email.utils import format_datetime
 import pytest
 import requests
 import trustme
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,23 +25,20 @@ from alerting.exchanges.coinswitch import client as exchange_module
 from alerting.exchanges.coinswitch.client import (
     Endpoint,
     ForbiddenRequestError,
-    SlidingWindow,
     WalletClient,
-    check_key_pair,
-    secret_key_problem,
-    sign,
     utc_now,
 )
+from alerting.net.deadline import Deadline
 from alerting.redaction import Secret
 from alerting.sandbox.exchange import (
     DEMO_API_KEY,
     DEMO_SECRET_KEY,
     DOCUMENTED_WALLET,
-    Fault,
     LoopbackExchange,
     Special,
 )
 from tests.support.broken_answers import HEALTHY, as_script, broken_answers
+from tests.support.faults import Fault
 
 SEED = DEMO_SECRET_KEY
 WALLET = Endpoint.WALLET_BALANCE.value
@@ -83,172 +78,14 @@ def wallet_requests(exchange):
     return [seen for seen in exchange.requests if seen.path == WALLET]
 
 
-# ── signing ─────────────────────────────────────────────────────────────────
-
-FUTURES = "/trade/api/v2/futures"
-VECTORS = [
-    pytest.param(
-        "GET",
-        f"{FUTURES}/wallet_balance",
-        1700000000000,
-        "04e7863321f70d09ca883a1b5897719721f6c8da772aaedecbbcb1b4e73c90a92a56a4578616a840eb2256a1c39fd78de796873e1fe3a606e4e1b2693c612606",
-        id="1 wallet",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/wallet_balance",
-        1700000000001,
-        "9fe7826ac86852fadf0d89997959d40cbdadffdb27d1e7560b97939f112ed064ca075e2da9b0c8b6fa5ba1d9f56aefb96fc4d79945cf894ff01ba269d65d8a0a",
-        id="2 a millisecond later",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/positions?exchange=EXCHANGE_2&symbol=BTCUSDT",
-        1700000000000,
-        "445f7d9ebcbd2f77695340ba85363d8b1bb3c3d8375373a4977ff11264df20c88aed6ea537df07e5b126bb45cea6643a955334d7599154bf17768b6d057c3a0a",
-        id="3 two parameters",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/positions?exchange=EXCHANGE_2",
-        1700000000000,
-        "c9f42ef17bfaf8e262cfa80eb7b1a65068c94dc96fc5d51e6c4e8b6561e2a1b523fffd9f0db6febd042806e24a1be832eeb66a5944508623cdf315c2cb26e602",
-        id="4 one parameter",
-    ),
-    pytest.param(
-        "GET",
-        f"{FUTURES}/transactions?exchange=EXCHANGE_2&type=funding+fee&limit=50",
-        1700000000000,
-        "a84ba7b3b3aebc00a1d20b3ae62c5d1cc9fcff6ba2cc81e4c9e447157043da7b09ddfb44bf80cf294c874d2be8b174447d5582b6bd8d86df375eee197bfa740c",
-        id="5 signed decoded",
-    ),
-    pytest.param(
-        "POST",
-        f"{FUTURES}/orders/open",
-        1700000000000,
-        "f2decf2e214dd8fc4aaab610a1677455979c26ca4fc52cd6f5146fa503347185118111d4a154606be2352517bb2226cb77b141cc658c7070650507d559076902",
-        id="6 post",
-    ),
-    pytest.param(
-        "GET",
-        "/trade/api/v2/time",
-        1719905777483,
-        "09133e3036926a21f230bc7631187c50990156514717db47708c2d06f13c13c5e7092311602af7aafeffb80884f296d5a2ce3de05a384a68be879fa4ecdd7a04",
-        id="7 documented message",
-    ),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "epoch", "signature"), VECTORS)
-def test_signature_vectors(method, path, epoch, signature):
-    assert sign(SEED, method, path, epoch) == signature
-    assert sign((SEED + DEMO_API_KEY).upper(), method.lower(), path, epoch) == signature
-
-
-def test_signature_is_not_the_legacy_one():
-    legacy = "d1b790e7972c6cc7044df36e6194fd0925160747a11d4bfefed312fabd5011f10c253a4b95b55f7db7df83936d838f33688e5a9161dfcccccb930a36e9edd907"
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(SEED))
-    assert key.sign(f"GET{WALLET}{{}}".encode()).hex() == legacy
-    assert sign(SEED, "GET", WALLET, 1700000000000) != legacy
-
-
 def account(*, api_key=DEMO_API_KEY, secret_key=SEED):
     return AccountSettings(name="main", api_key=Secret(api_key), secret_key=Secret(secret_key))
 
 
-@pytest.mark.parametrize(
-    ("text", "problem"),
-    [
-        pytest.param(SEED, None, id="64 characters"),
-        pytest.param(SEED.upper(), None, id="upper case"),
-        pytest.param(SEED + DEMO_API_KEY, None, id="128 with the public half"),
-        pytest.param(SEED + DEMO_API_KEY.upper(), None, id="128 mixed case"),
-        pytest.param(
-            SEED + "00" * 32, "second half is not the public key", id="128 with something else"
-        ),
-        pytest.param(SEED[:-1], "it has 63", id="63"),
-        pytest.param(SEED + "0", "it has 65", id="65"),
-        pytest.param("", "64 hexadecimal characters", id="empty"),
-        pytest.param("z" * 64, "64 hexadecimal characters", id="no hex"),
-        pytest.param(SEED[:32] + " " + SEED[33:], "64 hexadecimal characters", id="blank inside"),
-        pytest.param(SEED + "\n", "64 hexadecimal characters", id="newline"),
-        pytest.param("１" * 64, "64 hexadecimal characters", id="full-width"),
-    ],
-)
-def test_secret_key_problem(text, problem):
-    found = secret_key_problem(Secret(text))
-    if problem is None:
-        assert found is None
-    else:
-        assert problem in found
-        assert not text or text not in found
-
-
-def test_key_pair_is_checked_offline():
-    assert check_key_pair(account()) is None
-    assert check_key_pair(account(api_key=DEMO_API_KEY.upper())) is None
-    assert check_key_pair(account(secret_key="broken")) is None
-    warning = check_key_pair(account(secret_key="11" * 32))
-    assert "account main: api_key is not the public half of secret_key" in warning
-    assert "11" * 32 not in warning
-    assert DEMO_API_KEY not in warning
-
-
-# ── the limiter ─────────────────────────────────────────────────────────────
-
-
-@given(
-    limit=st.integers(1, 5),
-    steps=st.lists(st.floats(0, 40, allow_nan=False), max_size=80),
-)
-def test_no_window_holds_more_than_the_limit(limit, steps):
-    now = 0.0
-    window = SlidingWindow(limit, timedelta(seconds=60), lambda: now)
-    taken = []
-    for step in steps:
-        now += step
-        wait = window.wait_time()
-        acquired = window.try_acquire()
-        assert acquired == (wait == 0.0)
-        if acquired:
-            taken.append(now)
-        else:
-            assert 0 < wait <= 60.001
-            oldest = taken[-limit]
-            assert wait == pytest.approx(oldest + 60 - now)
-    for start in taken:
-        assert sum(start <= at < start + 60 for at in taken) <= limit
-
-
-def test_window_has_room_again_when_it_said_so():
-    now = 0.0
-    window = SlidingWindow(2, timedelta(seconds=60), lambda: now)
-    assert [window.try_acquire() for _ in range(3)] == [True, True, False]
-    now = math.nextafter(60.0, 0)
-    assert not window.try_acquire()
-    now = 60.0
-    assert window.wait_time() == 0.0
-    assert window.try_acquire()
-
-
-def test_window_is_shared_between_threads():
-    window = SlidingWindow(50, timedelta(seconds=60))
-    taken = []
-    threads = [
-        threading.Thread(target=lambda: taken.extend(window.try_acquire() for _ in range(25)))
-        for _ in range(8)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert taken.count(True) == 50
-
-
 def test_poll_beyond_the_own_limit_sends_nothing(exchange):
     with client_of(exchange, rate_requests=2) as client:
-        assert [type(client.poll()) for _ in range(2)] == [Snapshot, Snapshot]
-        failure = client.poll()
+        assert [type(client.poll().outcome) for _ in range(2)] == [Snapshot, Snapshot]
+        failure = client.poll().outcome
     assert (failure.kind, failure.text) == (
         FailureKind.RATE_LIMIT,
         "own limit of 2 per 60s used up",
@@ -263,8 +100,10 @@ def test_poll_beyond_the_own_limit_sends_nothing(exchange):
 def test_poll_reads_the_wallet(exchange):
     before = utc_now()
     with client_of(exchange) as client:
-        snapshot = client.poll()
-        assert client.last_body.encode() == HEALTHY
+        poll = client.poll()
+    snapshot = poll.outcome
+    assert poll.body.encode() == HEALTHY
+    assert (poll.at, poll.account) == (snapshot.observed_at, "main")
     assert before <= snapshot.observed_at <= utc_now()
     assert snapshot.account == "main"
     assert str(snapshot.wallets[0].fields["total_open_order_margin"]) == "-6.778517"
@@ -282,38 +121,38 @@ def test_observed_at_is_when_the_answer_was_complete(exchange):
         return read[-1]
 
     with client_of(exchange, clock=clock) as client:
-        snapshot = client.poll()
+        snapshot = client.poll().outcome
     assert snapshot.observed_at == read[-1] != read[0]
 
 
 def test_connection_is_kept_and_each_try_signed_anew(exchange):
     frozen = utc_now()
     with client_of(exchange, clock=lambda: frozen) as client:
-        assert all(isinstance(client.poll(), Snapshot) for _ in range(2))
-        assert client._guard.opened == 1
+        assert all(isinstance(client.poll().outcome, Snapshot) for _ in range(2))
+        assert client._deadline.opened == 1
     epochs = [seen.headers["x-auth-epoch"] for seen in exchange.requests]
     assert len(set(epochs)) == 2
 
 
 def test_secret_with_its_public_half_signs_too(exchange):
     with client_of(exchange, secret_key=Secret(SEED + DEMO_API_KEY)) as client:
-        assert isinstance(client.poll(), Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
 
 
-def test_last_body_is_that_of_the_last_poll_only(exchange):
+def test_body_is_that_of_this_poll_only(exchange):
     with client_of(exchange) as client:
-        assert client.last_body is None
         exchange.script = [
             Special(answer=b'{"data": {}}'),
             Special(status=500, answer=HEALTHY),
             None,
         ]
-        assert client.poll().kind is FailureKind.WRONG_SHAPE
-        assert client.last_body == '{"data": {}}'
-        assert client.poll().kind is FailureKind.EXCHANGE_DOWN
-        assert client.last_body is None
-        client.poll()
-        assert client.last_body is not None
+        poll = client.poll()
+        assert poll.outcome.kind is FailureKind.WRONG_SHAPE
+        assert poll.body == '{"data": {}}'
+        poll = client.poll()
+        assert poll.outcome.kind is FailureKind.EXCHANGE_DOWN
+        assert poll.body is None
+        assert client.poll().body is not None
 
 
 # ── failures, told apart ────────────────────────────────────────────────────
@@ -469,10 +308,10 @@ FAILURES = [
 def test_failure_is_named(exchange, special, kind, text):
     exchange.script = [special]
     with client_of(exchange) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
         assert failure == PollFailure(account="main", kind=kind, text=text)
         assert len(wallet_requests(exchange)) == 1
-        assert isinstance(client.poll(), Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
 
 
 @pytest.mark.parametrize(
@@ -502,7 +341,7 @@ def test_401_tells_clock_and_credentials_apart(exchange, off, kind, text):
     if kind is FailureKind.CREDENTIALS:
         exchange.script = [said(401, "Invalid Access")]
     with client_of(exchange, clock=lambda: utc_now() + off) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert (failure.kind, failure.text) == (kind, text)
     [_, asked] = exchange.requests
     assert asked.path == TIME
@@ -515,7 +354,7 @@ def test_slow_time_answer_is_not_taken_for_a_wrong_clock(exchange):
     exchange.clock = lambda: start + timedelta(seconds=50)
     exchange.script = [said(401)]
     with client_of(exchange, clock=lambda: start + timedelta(seconds=20 * next(reads))) as client:
-        assert client.poll().kind is FailureKind.CREDENTIALS
+        assert client.poll().outcome.kind is FailureKind.CREDENTIALS
 
 
 @pytest.mark.parametrize(
@@ -526,7 +365,7 @@ def test_slow_time_answer_is_not_taken_for_a_wrong_clock(exchange):
 def test_401_without_a_readable_time_is_credentials(exchange, special):
     exchange.script = lambda path: special if path == TIME else said(401)
     with client_of(exchange) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert failure.kind is FailureKind.CREDENTIALS
     assert failure.text.endswith("the clock could not be compared")
 
@@ -548,7 +387,7 @@ def test_401_without_a_readable_time_is_credentials(exchange, special):
 )
 def test_unusable_keys_are_not_sent(exchange, key, problem):
     with client_of(exchange, **key) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert failure.kind is FailureKind.CREDENTIALS
     assert failure.text.startswith(problem)
     assert exchange.requests == []
@@ -558,7 +397,7 @@ def test_nothing_listens(exchange):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with client_of(exchange, base_url=f"http://127.0.0.1:{port}") as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert (failure.kind, failure.text) == (NETWORK, "127.0.0.1 refused the connection")
 
 
@@ -586,7 +425,7 @@ def test_full_backlog_ends_at_the_deadline(exchange):
 )
 def test_base_url_that_cannot_work_is_a_failure(exchange, base_url, text):
     with client_of(exchange, base_url=base_url) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert failure.kind is NETWORK
     assert text in failure.text
 
@@ -595,7 +434,7 @@ def test_base_url_in_upper_case_works(exchange):
     with client_of(
         exchange, base_url=exchange.base_url.replace("http://127.0.0.1", "HTTP://LOCALHOST")
     ) as client:
-        assert isinstance(client.poll(), Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
 
 
 def test_name_that_does_not_resolve(exchange, monkeypatch):
@@ -604,7 +443,7 @@ def test_name_that_does_not_resolve(exchange, monkeypatch):
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     with client_of(exchange, base_url="http://exchange.invalid") as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert failure.text == "the name of exchange.invalid cannot be resolved"
 
 
@@ -624,7 +463,7 @@ def test_black_hole_does_not_eat_the_time_of_the_next_address(exchange, monkeypa
             exchange, base_url=f"http://exchange.invalid:{port}", timeout=LIMIT * 2
         ) as client:
             started = time.monotonic()
-            assert isinstance(client.poll(), Snapshot)
+            assert isinstance(client.poll().outcome, Snapshot)
             assert time.monotonic() - started < LIMIT.total_seconds() * 1.8
         for sock in waiting:
             sock.close()
@@ -658,17 +497,17 @@ def test_retry_after_is_honoured_without_touching_the_wire(exchange, sent, secon
     exchange.script = [special]
     exchange.clock = lambda: started + timedelta(seconds=now)
     with client_of(exchange, clock=exchange.clock, monotonic=lambda: now) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
         assert failure.kind is FailureKind.RATE_LIMIT
         assert failure.retry_after == timedelta(seconds=seconds)
         assert failure.text.startswith('too many requests (429 "Nope"); not asked before 2')
         now = seconds - 0.5
-        again = client.poll()
+        again = client.poll().outcome
         assert (again.kind, again.text) == (failure.kind, failure.text)
         assert again.retry_after == timedelta(seconds=0.5)
         assert len(exchange.requests) == 1
         now = float(seconds)
-        assert isinstance(client.poll(), Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
 
 
 def test_retry_after_as_a_date_counts_from_the_local_clock(exchange):
@@ -677,7 +516,7 @@ def test_retry_after_as_a_date_counts_from_the_local_clock(exchange):
         said(429, **{"Retry-After": format_datetime(at + timedelta(seconds=90), usegmt=True)})
     ]
     with client_of(exchange, clock=lambda: at) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert failure.retry_after == timedelta(seconds=90)
     assert failure.text.endswith("not asked before 2026-01-01T00:01:31Z")
 
@@ -685,7 +524,7 @@ def test_retry_after_as_a_date_counts_from_the_local_clock(exchange):
 def test_exchange_that_is_down_may_say_until_when(exchange):
     exchange.script = [said(503, **{"Retry-After": "30"})]
     with client_of(exchange) as client:
-        first, second = client.poll(), client.poll()
+        first, second = client.poll().outcome, client.poll().outcome
     assert first.kind is second.kind is DOWN
     assert first.retry_after == timedelta(seconds=30)
     assert len(exchange.requests) == 1
@@ -693,7 +532,7 @@ def test_exchange_that_is_down_may_say_until_when(exchange):
 
 def test_limit_of_the_exchange_is_met_as_a_failure():
     with LoopbackExchange(enforce_limit=True) as strict, client_of(strict) as client:
-        kinds = [type(client.poll()) for _ in range(21)]
+        kinds = [type(client.poll().outcome) for _ in range(21)]
     assert kinds == [Snapshot] * 20 + [PollFailure]
 
 
@@ -703,9 +542,9 @@ def test_limit_of_the_exchange_is_met_as_a_failure():
 def test_dropped_kept_connection_is_tried_once_more(exchange):
     exchange.script = [None, Special(answer=Fault.HANG_UP), None]
     with client_of(exchange) as client:
-        assert isinstance(client.poll(), Snapshot)
-        assert isinstance(client.poll(), Snapshot)
-        assert client._guard.opened == 2
+        assert isinstance(client.poll().outcome, Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
+        assert client._deadline.opened == 2
     seen = wallet_requests(exchange)
     assert len(seen) == 3
     assert len({one.headers["x-auth-epoch"] for one in seen}) == 3
@@ -716,7 +555,7 @@ def test_second_drop_is_a_failure(exchange, fault):
     exchange.script = [None, Special(answer=fault), Special(answer=fault), None]
     with client_of(exchange) as client:
         client.poll()
-        assert client.poll().kind is NETWORK
+        assert client.poll().outcome.kind is NETWORK
     assert len(wallet_requests(exchange)) == 3
 
 
@@ -724,7 +563,7 @@ def test_retry_counts_against_the_limit(exchange):
     exchange.script = [None, Special(answer=Fault.HANG_UP), None]
     with client_of(exchange, rate_requests=2) as client:
         client.poll()
-        assert client.poll().kind is NETWORK
+        assert client.poll().outcome.kind is NETWORK
     assert len(wallet_requests(exchange)) == 2
 
 
@@ -741,14 +580,14 @@ def test_what_is_not_a_drop_is_not_tried_again(exchange, fault):
     exchange.script = [None, Special(answer=fault), None]
     with client_of(exchange, timeout=LIMIT) as client:
         client.poll()
-        assert client.poll().kind is NETWORK
+        assert client.poll().outcome.kind is NETWORK
     assert len(wallet_requests(exchange)) == 2
 
 
 def test_connection_closed_between_polls_costs_nothing(exchange):
     exchange.script = [Special(headers={"Connection": "close"}, answer=HEALTHY)] * 3
     with client_of(exchange) as client:
-        assert all(isinstance(client.poll(), Snapshot) for _ in range(3))
+        assert all(isinstance(client.poll().outcome, Snapshot) for _ in range(3))
     assert len(wallet_requests(exchange)) == 3
 
 
@@ -757,7 +596,7 @@ def test_connection_closed_between_polls_costs_nothing(exchange):
 
 def assert_fails_in_time(client, text="no complete answer from 127.0.0.1 within 300ms"):
     started = time.monotonic()
-    failure = client.poll()
+    failure = client.poll().outcome
     took = time.monotonic() - started
     assert took < LIMIT.total_seconds() + SLACK
     assert failure.kind is NETWORK
@@ -777,7 +616,7 @@ def test_slow_answer_ends_at_the_deadline(exchange, fault, headers):
     exchange.script = [Special(answer=fault, headers=headers), None]
     with client_of(exchange, timeout=LIMIT) as client:
         assert_fails_in_time(client)
-        assert isinstance(client.poll(), Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
 
 
 def test_body_without_a_length_cut_by_the_deadline_is_no_answer(exchange):
@@ -818,7 +657,7 @@ def test_deadline_covers_the_question_for_the_time(exchange):
     exchange.script = lambda path: Special(answer=Fault.DRIP_BODY) if path == TIME else said(401)
     with client_of(exchange, timeout=LIMIT) as client:
         started = time.monotonic()
-        failure = client.poll()
+        failure = client.poll().outcome
     assert time.monotonic() - started < LIMIT.total_seconds() + SLACK
     assert failure.kind is FailureKind.CREDENTIALS
 
@@ -826,7 +665,7 @@ def test_deadline_covers_the_question_for_the_time(exchange):
 def test_refusal_with_a_dripping_page_is_still_named(exchange):
     exchange.script = [Special(status=503, answer=Fault.DRIP_BODY)]
     with client_of(exchange, timeout=LIMIT) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert (failure.kind, failure.text) == (DOWN, "the exchange answers 503")
 
 
@@ -862,7 +701,7 @@ def test_cancel_ends_a_poll_at_once_and_all_later_ones(exchange, fault):
     exchange.script = [Special(answer=fault)]
     with client_of(exchange, timeout=timedelta(seconds=30)) as client:
         results = []
-        thread = threading.Thread(target=lambda: results.append(client.poll()))
+        thread = threading.Thread(target=lambda: results.append(client.poll().outcome))
         thread.start()
         while exchange.left:
             time.sleep(0.005)
@@ -872,17 +711,8 @@ def test_cancel_ends_a_poll_at_once_and_all_later_ones(exchange, fault):
         thread.join(5)
         assert time.monotonic() - started < SLACK
         assert (results[0].kind, results[0].text) == (NETWORK, "cancelled")
-        assert client.poll().text == "cancelled"
+        assert client.poll().outcome.text == "cancelled"
     assert len(exchange.requests) == 1
-
-
-def test_late_timer_does_not_end_the_next_poll(exchange):
-    with client_of(exchange) as client:
-        client.poll()
-        late = client._guard._round
-        with client._guard.deadline(timedelta(seconds=5)):
-            client._guard._expire(late)
-            assert not client._guard.stopped
 
 
 def test_close_leaves_nothing_behind(exchange):
@@ -896,9 +726,9 @@ def test_close_leaves_nothing_behind(exchange):
         ]
         for _ in range(4):
             client.poll()
-        assert len(client._guard._handles) == 1
-    assert client._guard._handles == set()
-    assert client.poll().text == "cancelled"
+        assert len(client._deadline._handles) == 1
+    assert client._deadline._handles == set()
+    assert client.poll().outcome.text == "cancelled"
     left = [t for t in set(threading.enumerate()) - before if t.name.startswith("alerting")]
     for thread in left:
         thread.join(1)
@@ -913,7 +743,7 @@ def test_redirects_target_is_never_contacted(exchange, status):
     with LoopbackExchange() as target:
         exchange.script = [redirect(target.base_url + WALLET, status)]
         with client_of(exchange) as client:
-            failure = client.poll()
+            failure = client.poll().outcome
         assert failure.text == "redirect to host 127.0.0.1 not followed"
         assert target.requests == []
     assert len(exchange.requests) == 1
@@ -936,7 +766,7 @@ def test_session_refuses_all_but_reading_before_a_byte_is_sent(exchange, method,
     with client_of(exchange) as client:
         with pytest.raises(ForbiddenRequestError):
             client._session.request(method, exchange.base_url + url, data=body)
-        assert client._guard.opened == 0
+        assert client._deadline.opened == 0
     assert exchange.requests == []
 
 
@@ -964,7 +794,7 @@ def test_nothing_secret_in_texts_or_logs(exchange, caplog):
     echo = f'{{"message": "bad key {DEMO_API_KEY} or {SEED}"}}'.encode()
     exchange.script = [Special(status=status, answer=echo) for status in (200, 401, 403, 422, 500)]
     with client_of(exchange) as client:
-        texts = [str(client.poll()) for _ in range(5)]
+        texts = [str(client.poll().outcome) for _ in range(5)]
         shown = repr(client) + repr(vars(client))
     for text in (*texts, caplog.text, shown):
         assert SEED[:16] not in text
@@ -975,8 +805,8 @@ def test_nothing_secret_in_texts_or_logs(exchange, caplog):
 def test_key_that_is_no_hex_is_masked_too(exchange):
     exchange.script = [said(422, "unknown key my-own-api-key"), said(429, "stop my-own-api-key")]
     with client_of(exchange, api_key=Secret("my-own-api-key")) as client:
-        assert client.poll().text == 'unexpected answer 422 "unknown key ***"'
-        assert "my-own-api-key" not in client.poll().text
+        assert client.poll().outcome.text == 'unexpected answer 422 "unknown key ***"'
+        assert "my-own-api-key" not in client.poll().outcome.text
 
 
 # ── broken answers, all of them ─────────────────────────────────────────────
@@ -987,13 +817,13 @@ def test_broken_answers_are_failures_and_the_next_good_one_is_read(exchange):
     exchange.script = as_script(broken)
     with client_of(exchange, timeout=LIMIT) as client:
         for name, *_ in broken:
-            outcome = client.poll()
+            outcome = client.poll().outcome
             assert isinstance(outcome, PollFailure), name
             assert 0 < len(outcome.text) < 300, name
             assert outcome.text.isprintable(), name
             assert outcome.retry_after is None, name
         assert exchange.left == 0
-        assert isinstance(client.poll(), Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
 
 
 @settings(max_examples=150, deadline=None)
@@ -1025,7 +855,7 @@ def test_arbitrary_http_never_crashes(cut, noise, header, value, status):
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with client_of(account(), base_url=url, timeout=timedelta(seconds=2)) as client:
-            outcome = client.poll()
+            outcome = client.poll().outcome
         assert isinstance(outcome, PollFailure | Snapshot)
         assert isinstance(outcome, Snapshot) or outcome.text.isprintable()
         listener.shutdown(socket.SHUT_RDWR)
@@ -1073,7 +903,7 @@ def test_tls_with_a_trusted_certificate(authority, trusted):
     with LoopbackExchange(tls=server_context(authority, "127.0.0.1")) as exchange:
         exchange.script = [None, Special(answer=Fault.HANG_UP), None]
         with client_of(exchange) as client:
-            assert [type(client.poll()) for _ in range(2)] == [Snapshot, Snapshot]
+            assert [type(client.poll().outcome) for _ in range(2)] == [Snapshot, Snapshot]
             assert len(exchange.requests) == 3
 
 
@@ -1082,13 +912,13 @@ def test_tls_answer_that_is_slow_ends_at_the_deadline(authority, trusted, fault)
     with LoopbackExchange(tls=server_context(authority, "127.0.0.1")) as exchange:
         exchange.script = [None, Special(answer=fault)]
         with client_of(exchange, timeout=LIMIT) as client:
-            assert isinstance(client.poll(), Snapshot)
+            assert isinstance(client.poll().outcome, Snapshot)
             assert_fails_in_time(client)
 
 
 def assert_certificate_refused(exchange, why):
     with client_of(exchange) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert failure.kind is NETWORK
     assert failure.text.startswith("the TLS certificate of 127.0.0.1 is not valid: ")
     assert why in failure.text
@@ -1114,7 +944,7 @@ def test_tls_with_an_expired_certificate(authority, trusted):
 
 def test_tls_to_a_plain_server(exchange):
     with client_of(exchange, base_url=exchange.base_url.replace("http:", "https:")) as client:
-        failure = client.poll()
+        failure = client.poll().outcome
     assert (failure.kind, failure.text) == (NETWORK, "no TLS connection to 127.0.0.1")
 
 
@@ -1122,7 +952,7 @@ def test_unreadable_bundle_is_a_failure(authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with LoopbackExchange(tls=server_context(authority, "127.0.0.1")) as exchange:
         with client_of(exchange) as client:
-            assert client.poll().kind is NETWORK
+            assert client.poll().outcome.kind is NETWORK
 
 
 # ── proxies ─────────────────────────────────────────────────────────────────
@@ -1177,7 +1007,7 @@ def test_proxy_of_the_environment_is_used_under_the_deadline(authority, trusted,
         monkeypatch.setenv("HTTPS_PROXY", url)
         exchange.script = [None, Special(answer=Fault.DRIP_BODY)]
         with client_of(exchange, base_url="https://exchange.invalid", timeout=LIMIT) as client:
-            assert isinstance(client.poll(), Snapshot)
+            assert isinstance(client.poll().outcome, Snapshot)
             assert_fails_in_time(client, "no complete answer from exchange.invalid within 300ms")
     assert asked[0].startswith(b"CONNECT exchange.invalid:443 ")
     assert b"X-AUTH" not in asked[0]
@@ -1187,7 +1017,7 @@ def test_proxy_that_refuses_is_named_without_its_password(exchange, monkeypatch)
     with proxy(port_of(exchange), b"HTTP/1.1 407 Login first\r\n\r\n") as (url, _):
         monkeypatch.setenv("HTTPS_PROXY", url)
         with client_of(exchange, base_url="https://exchange.invalid") as client:
-            failure = client.poll()
+            failure = client.poll().outcome
     assert (failure.kind, failure.text) == (NETWORK, "the proxy does not connect to the exchange")
 
 
@@ -1195,7 +1025,7 @@ def test_this_machine_is_never_reached_by_a_proxy(exchange, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with client_of(exchange) as client:
-        assert isinstance(client.poll(), Snapshot)
+        assert isinstance(client.poll().outcome, Snapshot)
 
 
 # ── and one poll only ───────────────────────────────────────────────────────
@@ -1214,9 +1044,7 @@ def test_allowed_paths_are_these_two():
 
 
 def test_requests_does_not_follow_by_itself(exchange):
-    session = exchange_module._ReadOnlySession(
-        exchange.base_url, exchange_module._Guard(time.monotonic)
-    )
+    session = exchange_module._ReadOnlySession(exchange.base_url, Deadline())
     exchange.script = [redirect("/elsewhere")]
     with session:
         request = requests.Request("GET", exchange.base_url + WALLET)

@@ -1,0 +1,71 @@
+"""`run`: the daemon, or one cycle for cron."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alerting.cli import context
+from alerting.cli.arguments import Commands
+from alerting.cli.context import FAILED, FINE
+from alerting.errors import StateBusyError, UsageError
+from alerting.terminal import count
+
+if TYPE_CHECKING:
+    from alerting.service.once import CycleResult
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    run = commands.add(
+        "run", _run, "poll, judge and tell: a daemon, or with --once one cycle for cron"
+    )
+    run.add_argument("--once", action="store_true", help="one cycle, then exit")
+    run.add_argument(
+        "--listen", metavar="HOST:PORT", help="serve /healthz and /metrics (not with --once)"
+    )
+    run.add_argument(
+        "--metrics-file",
+        type=Path,
+        metavar="PATH",
+        help="write the metrics for node_exporter's textfile collector",
+    )
+
+
+def _run(args: argparse.Namespace) -> int:
+    from alerting.service.supervisor import Supervisor
+
+    if args.once and args.listen:
+        raise UsageError("--listen is for the daemon; with --once, use --metrics-file")
+    config = context.config(args)
+    supervisor = Supervisor(
+        config,
+        context.state_path(args, config),
+        clock=context.now,
+        metrics_file=args.metrics_file,
+    )
+    try:
+        if args.once:
+            return FINE if supervisor.run_once(show=_show) else FAILED
+        supervisor.run(
+            load=lambda: context.load(config.path), environ=os.environ, listen=args.listen
+        )
+    except StateBusyError as error:
+        print(f"alerting: {error}", file=sys.stderr)
+        return FINE if args.once else FAILED
+    return FINE
+
+
+def _show(result: CycleResult) -> None:
+    from alerting.engine.model import PollFailure
+    from alerting.notify.receivers import SendOutcome
+
+    failed = [name for name, poll in result.polls.items() if isinstance(poll, PollFailure)]
+    sent = sum(r.attempt.outcome is SendOutcome.ACCEPTED for r in result.deliveries)
+    text = f"{len(result.polls) - len(failed)} of {count(len(result.polls), 'account')} read"
+    text += f", {count(sent, 'message')} sent"
+    unsent = len(result.deliveries) - sent
+    print(text + (f", {unsent} not accepted" if unsent else ""), flush=True)

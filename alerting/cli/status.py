@@ -1,0 +1,52 @@
+"""`status`: accounts, alerts and the outbox."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from alerting.cli import context
+from alerting.cli.arguments import Commands
+from alerting.cli.context import FINE
+
+if TYPE_CHECKING:
+    from alerting.config.settings import Config
+    from alerting.store.state import Store
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    status = commands.add("status", _status, "accounts, alerts and the outbox")
+    status.add_argument("--json", action="store_true", help="as a JSON document")
+
+
+def _status(args: argparse.Namespace) -> int:
+    from alerting.monitoring.overview import overview
+    from alerting.monitoring.status_json import as_json
+    from alerting.monitoring.status_text import as_text
+
+    config = context.config(args)
+    store = context.open_store(args, config) if context.state_path(args, config).exists() else None
+    view = overview(config, store, now=context.now())
+    if store is not None and not args.json and sys.stdout.isatty():
+        view = replace(view, sparklines=tuple(_sparklines(store, config, view.now)))
+    if store is not None:
+        store.close()
+    if args.json:
+        print(json.dumps(as_json(view), indent=2, ensure_ascii=False))
+    else:
+        print(as_text(view, config))
+    return FINE
+
+
+def _sparklines(store: Store, config: Config, now: datetime) -> Iterator[tuple[str, str, str]]:
+    from alerting.cli.sparkline import sparklines
+
+    for name in config.accounts:
+        for what, bars, span in sparklines(store, name, now=now):
+            yield f"  {name} {what}", bars, span

@@ -1,0 +1,61 @@
+"""`status --json`: the overview as a document; its form is in docs/commands.md."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from alerting.engine.model import AccountState, Alert, State
+from alerting.monitoring.overview import Overview, threshold_of
+from alerting.units import plain, rfc3339
+
+
+def as_json(view: Overview) -> dict[str, Any]:
+    """The document of `status --json`."""
+    health = view.health
+    counts = {
+        key: sum(getattr(receiver, key) for receiver in health.receivers.values())
+        for key in ("pending", "dead", "sent")
+    }
+    return {
+        "now": rfc3339(view.now),
+        "accounts": {name: _account(state, view.now) for name, state in health.accounts.items()},
+        "alerts": [_alert(alert, view) for alert in view.alerts],
+        "outbox": counts,
+        "receivers": {
+            name: {
+                "pending": receiver.pending,
+                "dead": receiver.dead,
+                "sent": receiver.sent,
+                "last_failure": receiver.last_reason,
+            }
+            for name, receiver in health.receivers.items()
+        },
+    }
+
+
+def _account(state: AccountState, now: datetime) -> dict[str, Any]:
+    last = state.last_snapshot_at
+    return {
+        "last_snapshot_at": rfc3339(last) if last else None,
+        "snapshot_age": max(0.0, round((now - last).total_seconds(), 3)) if last else None,
+        "poll_failures": state.poll_failures,
+        "last_error": state.last_error,
+    }
+
+
+def _alert(alert: Alert, view: Overview) -> dict[str, Any]:
+    fired_at = alert.fired_at if alert.state is State.FIRING else None
+    return {
+        "id": alert.id,
+        "rule": alert.rule,
+        "labels": alert.shown_labels,
+        "state": alert.state.value,
+        "severity": alert.severity.value if alert.severity else None,
+        "value": None if alert.value is None else plain(alert.value),
+        "threshold": threshold_of(alert),
+        "active_at": rfc3339(alert.active_at) if alert.active_at else None,
+        "fired_at": rfc3339(fired_at) if fired_at else None,
+        "acked": alert.fingerprint in view.acked,
+        "silenced": alert.fingerprint in view.silenced,
+    }

@@ -1,0 +1,111 @@
+"""`status`: the overview as tables for a terminal."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from alerting.config.settings import Config
+from alerting.engine.model import AccountState, Alert, Direction, Severity, State
+from alerting.monitoring.overview import Overview, threshold_of
+from alerting.terminal import Paint, table
+from alerting.units import format_duration, plain
+
+# From here on a terminal has room for the last day.
+_WIDE = 110
+
+
+def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> str:
+    """A table for a terminal."""
+    paint = Paint(sys.stdout.isatty() if colour is None else colour)
+    lines = [paint("ACCOUNTS", "dim")]
+    accounts = view.health.accounts.values()
+    lines += table([_account_row(state, view, config, paint) for state in accounts])
+    if view.sparklines and shutil.get_terminal_size((80, 24)).columns >= _WIDE:
+        lines += [paint(line, "dim") for line in table(view.sparklines)]
+    firing = sum(alert.state is State.FIRING for alert in view.alerts)
+    pending = len(view.alerts) - firing
+    lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
+    lines += table([_alert_row(alert, view, paint) for alert in view.alerts])
+    if not view.alerts:
+        lines.append("  none")
+    lines += ["", paint("OUTBOX", "dim")]
+    lines += table([_receiver_row(name, view, paint) for name in config.receivers])
+    return "\n".join(lines)
+
+
+def _account_row(
+    state: AccountState, view: Overview, config: Config, paint: Paint
+) -> tuple[str, ...]:
+    if state.first_polled_at is None:
+        return (f"  {state.name}", paint("never polled", "dim"), "")
+    seen = "no snapshot yet"
+    if state.last_snapshot_at is not None:
+        age = view.now - state.last_snapshot_at
+        fresh = age < config.ruleset.blind_after
+        seen = paint(
+            f"seen {_ago(state.last_snapshot_at, view.now)} ago", "ok" if fresh else "critical"
+        )
+    trouble = ""
+    if state.poll_failures:
+        trouble = paint(f"{state.poll_failures} failed polls: {state.last_error}", "warning")
+    return (f"  {state.name}", seen, trouble)
+
+
+def _alert_row(alert: Alert, view: Overview, paint: Paint) -> tuple[str, ...]:
+    severity = alert.severity or Severity.INFO
+    labels = {k: v for k, v in alert.labels.items() if k != "exchange"}
+    since = alert.fired_at if alert.state is State.FIRING else alert.active_at
+    value = "" if alert.value is None else _short(plain(alert.value))
+    line = threshold_of(alert)
+    versus = (
+        f"{'>' if alert.direction is Direction.ABOVE else '<'} {line}" if line is not None else ""
+    )
+    firing = alert.state is State.FIRING
+    word = severity.value.upper() if firing else "pending"
+    return (
+        "  " + paint(word, severity.value if firing else "dim"),
+        alert.rule,
+        "/".join(labels.values()),
+        f"{value} {versus}".strip(),
+        f"for {_ago(since, view.now)}" if since else "",
+        paint(alert.id, "dim"),
+        " ".join(_quiet(alert, view)),
+        alert.detail,
+    )
+
+
+def _quiet(alert: Alert, view: Overview) -> Iterable[str]:
+    if alert.fingerprint in view.acked:
+        yield "acked"
+    if alert.fingerprint in view.silenced:
+        yield "silenced"
+    if alert.flapping:
+        yield "flapping"
+
+
+def _receiver_row(name: str, view: Overview, paint: Paint) -> tuple[str, ...]:
+    receiver = view.health.receivers.get(name)
+    if receiver is None:
+        return (f"  {name}", "nothing sent yet", "", "", "")
+    oldest = receiver.oldest_pending_at
+    waiting = f"{receiver.pending} waiting"
+    if oldest:
+        waiting = paint(f"{waiting}, the oldest for {_ago(oldest, view.now)}", "warning")
+    dead = paint(f"{receiver.dead} dead", "critical") if receiver.dead else "0 dead"
+    trouble = f"last failure: {receiver.last_reason}" if receiver.last_reason else ""
+    return (f"  {name}", f"{receiver.sent} sent", waiting, dead, trouble)
+
+
+def _short(number: str) -> str:
+    whole, _, places = number.partition(".")
+    return f"{whole}.{places[:8]}".rstrip(".") if places else whole
+
+
+def _ago(instant: datetime, now: datetime) -> str:
+    seconds = max(0, int((now - instant).total_seconds()))
+    if seconds >= 3600:
+        seconds -= seconds % 60
+    return format_duration(timedelta(seconds=seconds))

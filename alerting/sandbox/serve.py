@@ -1,0 +1,77 @@
+"""`exchange`: the loopback exchange on its own, until somebody ends it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from alerting.errors import UsageError
+from alerting.sandbox.exchange import LoopbackExchange, demo_wallet
+
+_TIDE = ("300", "700", "1050", "1400", "1780", "1400", "1050", "700")
+_SECONDS_PER_TIDE = 15.0
+
+
+def serve_exchange(*, port: int, wallet: Path | None, stop: threading.Event) -> None:
+    """Serve a loopback exchange until `stop`; its wallet is a file's, or rises and falls."""
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port {port} is not a port; 0 to 65535")
+    try:
+        exchange = LoopbackExchange(port=port, enforce_limit=True)
+    except OSError as error:
+        raise UsageError(f"port {port} cannot be used: {error.strerror}") from error
+    with exchange:
+        print(_INVITATION.format(exchange=exchange, source=wallet or "rises and falls"), flush=True)  # noqa: T201
+        started, shown = time.monotonic(), None
+        while not stop.is_set():
+            if wallet is not None:
+                body = _read_wallet(wallet)
+            else:
+                step = int((time.monotonic() - started) / _SECONDS_PER_TIDE) % len(_TIDE)
+                body = demo_wallet(_TIDE[step])
+            if body != shown:
+                exchange.wallet = shown = body
+                print(f"wallet: {_brief(body)}", flush=True)  # noqa: T201
+            stop.wait(0.3)
+
+
+_INVITATION = """\
+A loopback exchange at {exchange.base_url}. For your rules file:
+
+  accounts:
+    try:
+      base_url: {exchange.base_url}
+      api_key: {exchange.api_key}
+      secret_key: {exchange.secret_key}
+
+The wallet: {source}. Ctrl-C ends it.
+"""
+
+
+def _read_wallet(path: Path) -> Mapping[str, Any]:
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise UsageError(f"{path}: an object such as the API answers with is expected")
+    return body
+
+
+def _brief(body: Mapping[str, Any]) -> str:
+    try:
+        wallets = body["data"]["base_asset_balances"]
+        parts = [
+            f"{Decimal(w['balances']['total_available_balance'])} {w['base_asset']} available"
+            for w in wallets
+        ]
+    except (KeyError, TypeError, ArithmeticError):
+        return "as in the file"
+    return ", ".join(parts)

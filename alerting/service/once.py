@@ -1,0 +1,82 @@
+"""One cycle for cron: every account is read once, and what follows is delivered."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from alerting.engine.model import PollOutcome, Snapshot
+from alerting.errors import StoreError
+from alerting.notify.dispatcher import Result
+from alerting.notify.receivers import SendOutcome
+from alerting.service.cycle import Cycle
+from alerting.service.polling import Poller, log_failure, poll_safely
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CycleResult:
+    """What one cycle for cron came to."""
+
+    #: account -> what the poll gave
+    polls: Mapping[str, PollOutcome]
+    deliveries: tuple[Result, ...]
+    #: False: something due is still on its way
+    drained: bool
+
+    @property
+    def ok(self) -> bool:
+        """True if every account was read and every due message was accepted."""
+        read = all(isinstance(outcome, Snapshot) for outcome in self.polls.values())
+        told = all(result.attempt.outcome is SendOutcome.ACCEPTED for result in self.deliveries)
+        return read and told and self.drained
+
+
+def run_once(
+    cycle: Cycle,
+    pollers: Mapping[str, Poller],
+    deliveries: list[Result],
+    *,
+    patience: float = 25.0,
+    last_patience: float = 5.0,
+) -> CycleResult:
+    """Poll every account, judge, commit, deliver what is due; `deliveries` is being filled.
+
+    Deliveries get `patience` seconds, those that follow from them or from a failing state
+    `last_patience`: a cycle from cron must be over before the next one starts.
+    """
+    polls: dict[str, PollOutcome] = {}
+    errors: list[StoreError] = []
+
+    def read(name: str, poller: Poller) -> None:
+        poll = poll_safely(name, poller, cycle.clock)
+        polls[name] = poll.outcome
+        log_failure(poll)
+        try:
+            cycle.judge_safely(poll)
+        except StoreError as error:
+            errors.append(error)
+
+    cycle.store.recover()
+    cycle.forget_removed_accounts()
+    cycle.dispatcher.wake()
+    threads = [
+        threading.Thread(target=read, args=item, name=f"account-{item[0]}", daemon=True)
+        for item in pollers.items()
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        # what is committed goes out first; cut off, it would have to be marked as a repeat
+        cycle.dispatcher.drain(seconds=last_patience)
+        raise errors[0]
+    cycle.judge_program()
+    drained = cycle.dispatcher.drain(seconds=patience)
+    # a message that was refused for good just now is to be told to the others just now
+    cycle.judge_program()
+    drained = cycle.dispatcher.drain(seconds=last_patience) and drained
+    cycle.prune()
+    cycle.dispatcher.stop()
+    return CycleResult(polls=polls, deliveries=tuple(deliveries), drained=drained)

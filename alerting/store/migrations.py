@@ -1,0 +1,248 @@
+"""The tables, as the steps that lead to them: a file of any older version is brought up to date.
+
+A step is never changed once a version with it was released; `PRAGMA user_version` counts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from alerting.errors import StoreError
+from alerting.store.documents import dumps, reading
+
+_SCHEMA_1 = """
+CREATE TABLE accounts (
+  name TEXT PRIMARY KEY,
+  document TEXT NOT NULL,
+  evaluated_at BIGINT NOT NULL
+);
+CREATE TABLE alerts (
+  fingerprint TEXT PRIMARY KEY,
+  account TEXT NOT NULL,
+  document TEXT NOT NULL
+);
+CREATE INDEX alerts_by_account ON alerts (account);
+CREATE TABLE told (
+  fingerprint TEXT NOT NULL,
+  receiver TEXT NOT NULL,
+  account TEXT NOT NULL,
+  episode BIGINT NOT NULL,
+  severity TEXT NOT NULL,
+  told_at BIGINT NOT NULL,
+  delivered INTEGER NOT NULL,
+  repeats INTEGER NOT NULL,
+  flapping INTEGER NOT NULL,
+  PRIMARY KEY (fingerprint, receiver)
+);
+CREATE INDEX told_by_account ON told (account);
+CREATE TABLE outbox (
+  id INTEGER PRIMARY KEY,
+  dedup TEXT NOT NULL UNIQUE,
+  receiver TEXT NOT NULL,
+  account TEXT NOT NULL,
+  severity INTEGER NOT NULL,
+  payload TEXT NOT NULL,
+  status TEXT NOT NULL,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  next_at BIGINT NOT NULL,
+  attempts INTEGER NOT NULL DEFAULT 0,
+  sending INTEGER NOT NULL DEFAULT 0,
+  maybe_sent INTEGER NOT NULL DEFAULT 0,
+  simplified INTEGER NOT NULL DEFAULT 0,
+  last_reason TEXT,
+  finished_at BIGINT
+);
+CREATE INDEX outbox_by_receiver ON outbox (receiver, status);
+CREATE TABLE outbox_alerts (
+  outbox_id BIGINT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  episode BIGINT NOT NULL,
+  PRIMARY KEY (outbox_id, fingerprint)
+);
+CREATE INDEX outbox_alerts_by_fingerprint ON outbox_alerts (fingerprint);
+CREATE TABLE silences (
+  id INTEGER PRIMARY KEY,
+  matchers TEXT NOT NULL,
+  starts_at BIGINT NOT NULL,
+  ends_at BIGINT NOT NULL,
+  author TEXT NOT NULL,
+  reason TEXT NOT NULL
+);
+CREATE TABLE acks (
+  fingerprint TEXT PRIMARY KEY,
+  episode BIGINT NOT NULL,
+  severity TEXT NOT NULL,
+  acked_at BIGINT NOT NULL,
+  author TEXT NOT NULL
+);
+CREATE TABLE transitions (
+  id INTEGER PRIMARY KEY,
+  account TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  rule TEXT NOT NULL,
+  fingerprint TEXT NOT NULL,
+  severity TEXT NOT NULL,
+  source TEXT NOT NULL,
+  target TEXT NOT NULL,
+  value TEXT,
+  reason TEXT NOT NULL
+);
+CREATE INDEX transitions_by_alert ON transitions (fingerprint, at);
+CREATE TABLE history (
+  id INTEGER PRIMARY KEY,
+  account TEXT NOT NULL,
+  at BIGINT NOT NULL,
+  body BLOB,
+  error TEXT
+);
+CREATE INDEX history_by_time ON history (at);
+CREATE TABLE receivers (
+  name TEXT PRIMARY KEY,
+  not_before BIGINT NOT NULL DEFAULT 0,
+  accepted_at BIGINT NOT NULL DEFAULT 0,
+  sent BIGINT NOT NULL DEFAULT 0
+);
+CREATE TABLE meta (
+  key TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+);
+"""
+
+# The field's words, the notification itself in the outbox, claims with an owner and an end, and
+# room for feeds beside the wallet.
+_SCHEMA_2 = """
+ALTER TABLE told RENAME TO notified;
+ALTER TABLE notified RENAME COLUMN told_at TO notified_at;
+DROP INDEX told_by_account;
+CREATE INDEX notified_by_account ON notified (account);
+ALTER TABLE outbox RENAME COLUMN payload TO notification;
+ALTER TABLE outbox ADD COLUMN claimed_by TEXT;
+ALTER TABLE outbox ADD COLUMN claimed_until BIGINT;
+UPDATE outbox SET claimed_by = 'a version before claims', claimed_until = 0 WHERE sending = 1;
+ALTER TABLE outbox DROP COLUMN sending;
+ALTER TABLE history ADD COLUMN feed TEXT NOT NULL DEFAULT 'wallet';
+"""
+
+_Document = dict[str, Any]
+
+
+def upgrade(connection: sqlite3.Connection, *, file: Path) -> None:
+    """Take the steps that are missing, within the caller's transaction."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(_STEPS):
+        raise StoreError(
+            f"{file}: written by a newer version of alerting "
+            f"(schema {version}, this one knows {len(_STEPS)})"
+        )
+    for number, step in enumerate(_STEPS[version:], start=version + 1):
+        step(connection)
+        connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    _run(connection, _SCHEMA_1)
+
+
+def _rename(connection: sqlite3.Connection) -> None:
+    _run(connection, _SCHEMA_2)
+    _convert(connection, "accounts", "name", "document", _account)
+    _convert(connection, "alerts", "fingerprint", "document", _alert)
+    _convert(connection, "outbox", "id", "notification", _notification)
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _rename)
+
+
+def _run(connection: sqlite3.Connection, script: str) -> None:
+    for statement in script.split(";"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def _convert(
+    connection: sqlite3.Connection,
+    table: str,
+    key: str,
+    column: str,
+    change: Callable[[Any, _Document], _Document],
+) -> None:
+    """Rewrite the documents of a table; one that cannot be read stays as unreadable as it was."""
+    for found, text in connection.execute(f"SELECT {key}, {column} FROM {table}").fetchall():
+        with contextlib.suppress(StoreError), reading("a document"):
+            document = dumps(change(found, json.loads(text)))
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (document, found)
+            )
+
+
+# ── schema 1 -> 2 ───────────────────────────────────────────────────────────
+# On plain documents, not on the engine's classes: those go on changing.
+
+
+def _account(name: str, document: _Document) -> _Document:
+    return {"name": name, **document}
+
+
+def _alert(_: str, document: _Document) -> _Document:
+    levels = [
+        level
+        | {"breached_for": _duration(level["breached_for"])}
+        | {"clear_for": None if level["clear_for"] is None else _duration(level["clear_for"])}
+        for level in document.pop("rungs")
+    ]
+    return document | {"levels": levels}
+
+
+def _duration(micros: int) -> str:
+    seconds, rest = divmod(micros, 1_000_000)
+    return f"PT{seconds}.{rest:06d}S"
+
+
+def _notification(_: int, payload: _Document) -> _Document:
+    """What was written for the templates, as the notification that it was written from."""
+    items = [_item(alert, payload["observed_at"]) for alert in payload.pop("alerts")]
+    return payload | {"items": items}
+
+
+# The labels that an alert was known by; no rule may add one of these.
+_IDENTITY = ("account", "base_asset", "symbol", "exchange", "receiver")
+
+
+def _item(said: _Document, observed_at: str) -> _Document:
+    severity, firing = said["severity"], said["state"] == "firing"
+    own = {*_IDENTITY, "undefined_rule"} if said["rule"] == "rule-undefined" else _IDENTITY
+    labels = {key: text for key, text in said["labels"].items() if key in own}
+    line = [said["threshold"], said["clear"]]
+    level = {
+        "severity": severity,
+        "state": "firing" if firing else "inactive",
+        "active_at": said["active_at"] if firing else None,
+        "fired_at": said["fired_at"] if firing else None,
+    }
+    kept = (
+        *("rule", "expression", "annotations", "value", "values", "direction", "detail"),
+        *("episode", "active_at", "fired_at", "resolved_at", "flapping"),
+    )
+    alert = {key: said[key] for key in kept} | {
+        "labels": labels,
+        "extra_labels": {key: text for key, text in said["labels"].items() if key not in labels},
+        "levels": [level],
+        "thresholds": {} if said["threshold"] is None else {severity: line},
+        "judged_at": observed_at,
+        "resolved_why": said["why"],
+        "worst": severity,
+    }
+    return {
+        "alert": alert,
+        "reason": said["reason"],
+        "state": said["state"],
+        "severity": severity,
+        "previous_severity": said["previous_severity"],
+        "flapping": said["flapping"],
+    }

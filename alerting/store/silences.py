@@ -1,0 +1,108 @@
+"""What people asked for: silences and acknowledgements."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from alerting.engine.model import Ack, Severity, Silence
+from alerting.store.database import Connection, Database
+from alerting.store.documents import dumps, from_micros, to_micros
+
+
+class Silences:
+    """Silences and acknowledgements, as people make and end them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add_silence(self, silence: Silence) -> int:
+        """Store a silence (its id is ignored); the new id."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                "INSERT INTO silences (matchers, starts_at, ends_at, author, reason) "
+                "VALUES (?, ?, ?, ?, ?) RETURNING id",
+                (
+                    dumps(silence.matchers),
+                    to_micros(silence.starts_at),
+                    to_micros(silence.ends_at),
+                    silence.author,
+                    silence.reason,
+                ),
+            ).fetchone()
+        return int(row[0])
+
+    def silences(self, *, now: datetime) -> tuple[Silence, ...]:
+        """Silences that have not ended yet."""
+        with self._database.reading("its silences") as connection:
+            return tuple(each for each in all_silences(connection) if each.ends_at > now)
+
+    def remove_silence(self, number: int) -> bool:
+        """End a silence; False: there is none of this id."""
+        with self._database.transaction() as connection:
+            ended = connection.execute("DELETE FROM silences WHERE id = ?", (number,))
+            return ended.rowcount > 0
+
+    def acknowledge(self, ack: Ack) -> None:
+        """Store that somebody has seen an alert."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                """
+                INSERT INTO acks (fingerprint, episode, severity, acked_at, author)
+                VALUES (?, ?, ?, ?, ?)
+                ON CONFLICT (fingerprint) DO UPDATE SET episode = excluded.episode,
+                  severity = excluded.severity, acked_at = excluded.acked_at,
+                  author = excluded.author
+                """,
+                (
+                    ack.fingerprint,
+                    ack.episode,
+                    ack.severity.value,
+                    to_micros(ack.at),
+                    ack.author,
+                ),
+            )
+
+
+def all_silences(connection: Connection) -> tuple[Silence, ...]:
+    """Every silence, those that are over too."""
+    rows = connection.execute(
+        "SELECT id, matchers, starts_at, ends_at, author, reason FROM silences ORDER BY id"
+    )
+    return tuple(
+        Silence(
+            id=row[0],
+            matchers=json.loads(row[1]),
+            starts_at=from_micros(row[2]),
+            ends_at=from_micros(row[3]),
+            author=row[4],
+            reason=row[5],
+        )
+        for row in rows
+    )
+
+
+def all_acks(connection: Connection) -> dict[str, Ack]:
+    """Every acknowledgement, by the fingerprint of its alert."""
+    rows = connection.execute("SELECT fingerprint, episode, severity, acked_at, author FROM acks")
+    return {
+        row[0]: Ack(
+            fingerprint=row[0],
+            episode=row[1],
+            severity=Severity(row[2]),
+            at=from_micros(row[3]),
+            author=row[4],
+        )
+        for row in rows
+    }
+
+
+def prune(connection: Connection, *, before: datetime) -> None:
+    """Forget silences that ended before then, and as old acks of alerts that are gone."""
+    at = (to_micros(before),)
+    connection.execute("DELETE FROM silences WHERE ends_at < ?", at)
+    connection.execute(
+        "DELETE FROM acks WHERE acked_at < ? AND fingerprint NOT IN "
+        "(SELECT fingerprint FROM alerts)",
+        at,
+    )

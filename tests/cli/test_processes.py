@@ -1,0 +1,97 @@
+"""The program as its user runs it: real processes, a loopback exchange, a loopback inbox."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.desk import TIGHTER, falling, wait_until
+
+pytestmark = pytest.mark.process
+
+
+def test_no_log_level_shows_a_secret(real_desk):
+    real_desk.exchange.wallet = falling("200")
+    token = "S3CRETTOKEN12345"
+    _code, out, err = real_desk.run(
+        "run", "--once", "--log-level", "debug", PHONE_URL=f"json://127.0.0.1:1/{token}"
+    )
+    stored = (real_desk.folder / "alerting.db").read_bytes()
+    for secret in (token, real_desk.exchange.secret_key, real_desk.exchange.api_key):
+        assert secret not in out + err
+        assert secret.encode() not in stored
+
+
+def test_a_second_run_on_the_same_state_exits_0_and_says_so(real_desk):
+    first = real_desk.start("run")
+    try:
+        wait_until(lambda: real_desk.exchange.requests)
+        code, _, err = real_desk.once()
+        assert (code, "another alerting process" in err) == (0, True)
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=20)
+
+
+def test_nothing_to_send_imports_neither_apprise_nor_jinja(real_desk):
+    code = (
+        "import sys; from alerting.cli.main import main; code = main(sys.argv[1:]);"
+        "print(sorted({'apprise', 'jinja2', 'smtplib'} & set(sys.modules)), code)"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code, "-c", str(real_desk.path), "run", "--once"],
+        cwd=real_desk.folder,
+        env=real_desk.environ(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    assert out.splitlines()[-1] == "[] 0"
+
+
+def test_the_daemon_tells_and_ends_with_exit_0(real_desk):
+    real_desk.exchange.wallet = falling("2000")
+    daemon = real_desk.start("run")
+    wait_until(lambda: real_desk.exchange.requests)
+    for available, count in (("900", 1), ("200", 2), ("2000", 3)):
+        real_desk.exchange.wallet = falling(available)
+        wait_until(lambda count=count: len(real_desk.titles()) == count)
+    daemon.send_signal(signal.SIGTERM)
+    out, err = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+    assert "Traceback" not in out + err
+    assert "inactive -> firing" in err
+
+
+def test_sighup_takes_a_changed_rules_file_over(real_desk):
+    real_desk.exchange.wallet = falling("1500")
+    old = real_desk.path.stat()
+    daemon = real_desk.start("run")
+    wait_until(lambda: real_desk.exchange.requests)
+    real_desk.write(more=TIGHTER)
+    os.utime(real_desk.path, ns=(old.st_atime_ns, old.st_mtime_ns))
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(lambda: any("tighter" in title for title in real_desk.titles()))
+    daemon.send_signal(signal.SIGTERM)
+    _, err = daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+    assert "rule tighter: added" in err
+
+
+def test_the_environment_names_file_and_state(real_desk):
+    state = real_desk.folder / "elsewhere.db"
+    process = subprocess.run(
+        [sys.executable, "-m", "alerting", "run", "--once"],
+        cwd="/",
+        env=real_desk.environ(ALERTING_CONFIG=str(real_desk.path), ALERTING_STATE=str(state)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (process.returncode, state.exists()) == (0, True)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from alerting.engine.model import FailureKind
+from alerting.exchanges.strict_json import AnswerError, JsonNumber, amount, loads, parse, shown
+
+
+def test_loads_keeps_numbers_as_written():
+    assert loads("[1.10, 1e5, -0]") == ["1.10", "1e5", "-0"]
+    assert isinstance(loads("1"), JsonNumber)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        pytest.param("NaN", FailureKind.NOT_JSON, "it holds a bare NaN", id="NaN"),
+        pytest.param('{"a": 1, "a": 2}', FailureKind.WRONG_SHAPE, 'names "a" twice', id="twice"),
+        pytest.param("[" * 100_000, FailureKind.WRONG_SHAPE, "nested too deeply", id="deep"),
+        pytest.param(" ", FailureKind.NOT_JSON, "the answer is empty", id="empty"),
+        pytest.param("<html>", FailureKind.NOT_JSON, "an HTML page", id="html"),
+    ],
+)
+def test_what_is_not_strict_is_refused(text, kind, words):
+    with pytest.raises(AnswerError, match=words) as caught:
+        loads(text)
+    assert caught.value.kind is kind
+
+
+def test_the_caller_decides_what_a_pair_of_twins_is():
+    assert parse('{"a": 1, "a": 2}', pairs=list) == [("a", "1"), ("a", "2")]
+    with pytest.raises(json.JSONDecodeError):
+        parse("[", pairs=dict)
+
+
+def test_an_amount_is_exact_or_none_at_all():
+    assert amount(None) is None
+    assert amount(JsonNumber("1.10")) == Decimal("1.10")
+    assert str(amount("-0.00")) == "0.00"
+    for value in (1.5, True, "1_0", "1e31", "", []):
+        with pytest.raises(ValueError, match=r"is not a number|is out of range"):
+            amount(value)
+
+
+def test_values_are_shown_as_they_would_be_written():
+    values = [JsonNumber("1.0"), "x", None, True, [1], {"a": 1}, 1.5]
+    expected = ["1.0", '"x"', "null", "true", "a list", "an object", "float"]
+    assert [shown(value) for value in values] == expected

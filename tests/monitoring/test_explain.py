@@ -1,0 +1,94 @@
+"""Why a rule fires or does not, and who was told: all that is recorded, as lines."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import pytest
+
+from alerting.engine import evaluation
+from alerting.errors import UsageError
+from alerting.exchanges.coinswitch.answers import parse_wallet
+from alerting.monitoring.explain import Question, explain
+from alerting.sandbox.exchange import wallet_body
+from alerting.store.history import Seen
+from tests.support.factories import CRITICAL, INFO, T0, M, make_rule, make_ruleset, make_threshold
+
+FLOOR = make_rule(
+    "floor",
+    "total_available_balance",
+    make_threshold(INFO, for_=60),
+    make_threshold(CRITICAL, "1"),
+)
+RULESET = make_ruleset(FLOOR)
+
+
+def see(store, available, at):
+    body = json.dumps(wallet_body(total="2000", available=available))
+    snapshot = parse_wallet(body.encode(), account="main", observed_at=at)
+    judge = functools.partial(evaluation.evaluate, RULESET, outcome=snapshot, now=at)
+    store.evaluate("main", judge, seen=Seen(body=body, error=None))
+
+
+def ask(store, *, at, rule="floor", symbol=None, present=True):
+    question = Question(rule=rule, symbol=symbol, at=at, present=present)
+    return list(explain(RULESET, store, question))
+
+
+def test_an_alert_that_got_worse_and_whose_message_was_refused(store):
+    for minutes, available in enumerate(("50", "50", "0.5")):
+        see(store, available, T0 + minutes * M)
+    row = store.claim("desk", now=T0 + 2 * M)
+    store.mark_dead(row, reason="bad token", now=T0 + 2 * M)
+
+    assert ask(store, at=T0 + 3 * M) == [
+        "floor  main/USDT  (id hugojv6)",
+        "  value      total_available_balance = 0.5   (seen 2026-01-01T00:02:00Z)",
+        "  info       < 100: in breach; firing since 2026-01-01T00:01:00Z",
+        "  critical   < 1: in breach; firing since 2026-01-01T00:02:00Z",
+        "  changes    the last ones:",
+        "    2026-01-01T00:00:00Z  info: inactive → pending (breach, value 50)",
+        "    2026-01-01T00:01:00Z  info: pending → firing (breach held, value 50)",
+        "    2026-01-01T00:02:00Z  critical: inactive → firing (breach, value 0.5)",
+        "  route      as critical: number 1, to desk",
+        "  desk       not yet reached, critical 2026-01-01T00:02:00Z; a message waits to be sent, so no reminder is added",
+        "  messages   the last ones:",
+        "    2026-01-01T00:01:00Z  firing to desk: dead 2026-01-01T00:02:00Z (1 attempt, bad token)",
+        "    2026-01-01T00:02:00Z  escalated to desk: pending (0 attempts)",
+        "",
+    ]
+
+
+def test_about_the_past_only_what_was_recorded_counts(store):
+    see(store, "50", T0)
+    see(store, "0.5", T0 + 2 * M)
+
+    assert ask(store, at=T0 + M, present=False) == [
+        "floor  main/USDT  (id hugojv6)",
+        "  value      total_available_balance = 50   (seen 2026-01-01T00:00:00Z)",
+        "  info       < 100: in breach",
+        "  critical   < 1: clear",
+        "  changes    the last ones:",
+        "    2026-01-01T00:00:00Z  info: inactive → pending (breach, value 50)",
+        "  messages   none recorded",
+        "",
+    ]
+
+
+def test_where_nothing_is_recorded_it_says_so(store):
+    assert ask(store, at=T0) == [
+        "Nothing is recorded up to 2026-01-01T00:00:00Z that rule floor could be judged by."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        pytest.param({"rule": "flor"}, "no rule 'flor'; there are: floor", id="unknown-rule"),
+        pytest.param({"symbol": "X"}, "--symbol: rule floor is per wallet", id="no-symbols"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_wrong_usage(store, asked, said):
+    with pytest.raises(UsageError, match=said):
+        ask(store, at=T0, **asked)

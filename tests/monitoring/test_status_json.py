@@ -1,0 +1,48 @@
+"""The document of `status --json`: exact money, whole states."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from alerting.monitoring.status_json import as_json
+from tests.support.factories import T0
+from tests.support.overviews import make_overview
+
+
+def test_all_of_it():
+    view = make_overview()
+    floor, ratio, _ = view.alerts
+
+    document = json.loads(json.dumps(as_json(view)))
+
+    assert document["now"] == "2026-01-01T00:01:00Z"
+    assert document["accounts"] == {
+        "main": {
+            "last_snapshot_at": "2026-01-01T00:00:45Z",
+            "snapshot_age": 15.0,
+            "poll_failures": 0,
+            "last_error": None,
+        },
+        "new": {
+            "last_snapshot_at": None,
+            "snapshot_age": None,
+            "poll_failures": 3,
+            "last_error": None,
+        },
+    }
+    assert [alert["id"] for alert in document["alerts"][:2]] == [floor.id, ratio.id]
+    assert document["alerts"][0]["value"] == "-6.778517"
+    assert document["outbox"] == {"pending": 11, "dead": 10, "sent": 14}
+    assert document["receivers"]["desk"] == {
+        "pending": 2,
+        "dead": 1,
+        "sent": 5,
+        "last_failure": "bad token",
+    }
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_age():
+    document = as_json(make_overview(now=T0 - timedelta(hours=1)))
+
+    assert document["accounts"]["main"]["snapshot_age"] == 0.0

@@ -1,0 +1,82 @@
+"""`status` on a terminal, cell by cell."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from alerting.monitoring.status_text import as_text
+from alerting.notify.settings import ReceiverSettings
+from alerting.redaction import Secret
+from tests.support.configs import make_config
+from tests.support.factories import T0, M
+from tests.support.overviews import make_health, make_overview
+
+PHONE = {"phone": ReceiverSettings(name="phone", url=Secret("json://h/"))}
+CONFIG = make_config(receivers=make_config().receivers | PHONE)
+
+TEXT = """\
+ACCOUNTS
+  main  seen 15s ago
+  new   no snapshot yet  3 failed polls: None
+
+ALERTS  2 firing, 1 pending
+  CRITICAL  floor  main/USDT          -6.778517  FLOOR  acked
+  pending   ratio  main/USDT/BTCUSDT  0.25       RATIO  silenced
+  CRITICAL  blind  main/USDT                     BLIND
+
+OUTBOX
+  desk   5 sent            2 waiting, the oldest for 30s  1 dead  last failure: bad token
+  phone  nothing sent yet
+"""
+
+
+def test_all_of_it():
+    view = make_overview()
+    floor, ratio, blind = view.alerts
+    view = replace(
+        view, acked=frozenset({floor.fingerprint}), silenced=frozenset({ratio.fingerprint})
+    )
+
+    assert as_text(view, CONFIG, colour=False) + "\n" == (
+        TEXT.replace("FLOOR", "  " + floor.id)
+        .replace("RATIO", "  " + ratio.id)
+        .replace("BLIND", "  " + blind.id)
+    )
+
+
+def test_without_alerts():
+    assert "ALERTS  0 firing, 0 pending\n  none\n" in as_text(
+        make_overview(alerts=()), CONFIG, colour=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "colour"),
+    [pytest.param(1, "32", id="fresh"), pytest.param(3, "31;1", id="older-than-blind-after")],
+)
+def test_how_old_is_coloured_by_blind_after(minutes, colour):
+    text = as_text(make_overview(now=T0 + minutes * M), CONFIG, colour=True)
+
+    assert f"\x1b[{colour}mseen " in text
+    assert "\x1b[31;1mCRITICAL\x1b[0m" in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "there"),
+    [pytest.param(109, False, id="narrow"), pytest.param(110, True, id="wide")],
+)
+def test_the_last_day_is_shown_where_there_is_room(monkeypatch, columns, there):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    day = ("  main free USDT", "▁▂▃", "1 to 3")
+
+    text = as_text(make_overview(sparklines=(day,)), CONFIG, colour=False)
+
+    assert ("  main free USDT  ▁▂▃  1 to 3\n" in text) is there
+
+
+def test_an_account_that_was_never_polled():
+    text = as_text(make_overview(health=make_health(accounts={})), CONFIG, colour=False)
+
+    assert text.startswith("ACCOUNTS\n\nALERTS")

@@ -1,0 +1,156 @@
+"""The last resort, on a clock that is moved by hand: whom it tells, how often, and when it stops."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import pytest
+
+from alerting.errors import StoreError
+from alerting.notify.last_resort import Emergency
+from alerting.notify.settings import ReceiverSettings
+from alerting.redaction import Secret
+from alerting.sandbox.inbox import Inbox
+from tests.support.factories import T0
+from tests.support.fakes import FakeClock
+
+FULL = StoreError("state file /x/alerting.db: database or disk is full")
+
+
+class Bell:
+    """An Emergency on a clock that is moved by hand."""
+
+    def __init__(self, tmp_path, inbox, monkeypatch):
+        monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "tmp"))
+        (tmp_path / "tmp").mkdir(exist_ok=True)
+        self.clock, self.inbox = FakeClock(), inbox
+        self.state = tmp_path / "state" / "alerting.db"
+        self.state.parent.mkdir()
+        self.start()
+
+    def start(self):
+        """Another process."""
+        desk = ReceiverSettings(name="desk", url=Secret(self.inbox.url("desk")))
+        dead = ReceiverSettings(name="dead", url=Secret("nosuch://x"))
+        self.emergency = Emergency(
+            {"dead": dead, "desk": desk}, self.state, after=timedelta(minutes=2), clock=self.clock
+        )
+
+    def at(self, minutes):
+        self.clock.now = T0 + timedelta(minutes=minutes)
+        return self.emergency
+
+    def heard(self):
+        self.emergency.wait(seconds=5)
+        return [message.title.split()[0] for message in self.inbox.received]
+
+
+@pytest.fixture
+def bell(tmp_path, monkeypatch):
+    with Inbox() as inbox:
+        yield Bell(tmp_path, inbox, monkeypatch)
+
+
+def test_the_daemon_tells_after_blind_after_hourly_and_when_it_is_over(bell):
+    expected = {0: 0, 1: 0, 2: 1, 3: 1, 61: 1, 62: 2, 121: 2, 122: 3}
+    for minute, count in expected.items():
+        bell.at(minute).report("main", FULL)
+        assert (minute, len(bell.heard())) == (minute, count)
+    bell.at(130).report("main", None)
+    assert bell.heard() == ["CRITICAL"] * 3 + ["RESOLVED"]
+    bell.at(131).report("main", None)
+    bell.at(132).report("main", FULL)
+    assert len(bell.heard()) == 4
+    assert list(bell.state.parent.iterdir()) == []
+
+
+def test_an_account_that_works_does_not_hide_one_that_fails(bell):
+    for minute in range(3):
+        bell.at(minute).report("main", None)
+        bell.at(minute).report("other", FULL)
+    assert bell.heard() == ["CRITICAL"]
+    bell.at(3).report("main", None)
+    assert bell.heard() == ["CRITICAL"]
+    bell.at(3).report("other", None)
+    assert bell.heard() == ["CRITICAL", "RESOLVED"]
+
+
+def test_a_changed_rules_file_changes_who_is_told_and_what_is_watched(bell):
+    bell.at(0).report("main", FULL)
+    bell.at(2).report("main", FULL)
+    assert bell.heard() == ["CRITICAL"]
+    with Inbox() as other:
+        phone = ReceiverSettings(name="phone", url=Secret(other.url("phone")))
+        after = timedelta(minutes=1)
+        bell.emergency.take_over({"phone": phone}, after=after, watched={"side"})
+        bell.at(3).report("side", None)
+        bell.emergency.wait(seconds=5)
+        assert [message.title.split()[0] for message in other.received] == ["RESOLVED"]
+    assert bell.heard() == ["CRITICAL"]
+
+
+def test_cron_tells_after_blind_after_hourly_and_when_it_is_over(bell):
+    for minute in range(130):
+        bell.start()
+        bell.at(minute).give_up(FULL)
+        bell.emergency.wait(seconds=5)
+    assert bell.heard() == ["CRITICAL"] * 3
+    bell.start()
+    bell.at(130).report("cycle", None)
+    assert bell.heard() == ["CRITICAL"] * 3 + ["RESOLVED"]
+    assert list(bell.state.parent.iterdir()) == []
+
+
+def test_a_single_failure_of_cron_tells_nobody(bell):
+    bell.at(0).give_up(FULL)
+    bell.start()
+    bell.at(1).report("cycle", None)
+    bell.start()
+    bell.at(3).give_up(FULL)
+    assert bell.heard() == []
+
+
+def test_where_no_stamp_can_be_made_each_failing_start_tells(bell, monkeypatch):
+    monkeypatch.setattr(
+        "alerting.notify.last_resort.os.open", lambda *_: (_ for _ in ()).throw(OSError())
+    )
+    for minute in range(2):
+        bell.start()
+        bell.at(minute).give_up(FULL)
+        bell.emergency.wait(seconds=5)
+    assert bell.heard() == ["CRITICAL"] * 2
+
+
+def test_a_clock_that_was_set_back_silences_nothing(bell):
+    bell.at(600).give_up(FULL)
+    bell.start()
+    bell.at(0).give_up(FULL)
+    assert bell.heard() == ["CRITICAL"]
+
+
+def test_somebody_elses_stamp_does_not_count(bell, monkeypatch):
+    bell.at(0).give_up(FULL)
+    bell.start()
+    bell.at(2).give_up(FULL)
+    assert bell.heard() == ["CRITICAL"]
+    stranger = os.geteuid() + 1
+    monkeypatch.setattr("alerting.notify.last_resort.os.geteuid", lambda: stranger)
+    bell.start()
+    bell.at(3).give_up(FULL)
+    bell.start()
+    assert bell.emergency._told.at() is None
+
+
+def test_the_message_names_file_reason_and_since(bell):
+    bell.at(0).report("main", FULL)
+    bell.at(5).report("main", FULL)
+    bell.heard()
+    (message,) = bell.inbox.received
+    for part in (
+        "/x/alerting.db",
+        "disk is full",
+        "alerts are NOT being judged",
+        f"{T0:%H:%M:%S} UTC",
+    ):
+        assert part in message.title + message.message

@@ -1,0 +1,80 @@
+"""The daemon's loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import timedelta
+
+from alerting.config.settings import PollSettings
+from alerting.service.daemon import Daemon, LoopSettings
+from tests.support.desk import wait_until
+from tests.support.fakes import FakeNotifier, FakePoller, FakeSystemd
+from tests.support.rig import BrokenPoller, failed, seen
+
+QUICK = LoopSettings(look_every=0.01)
+
+
+def run_daemon(work, systemd=None, interval=0.05, **pollers):
+    poll = PollSettings(interval=timedelta(seconds=interval), timeout=timedelta(seconds=1))
+    daemon = Daemon(work.cycle, pollers, poll=poll, systemd=systemd or FakeSystemd(), loop=QUICK)
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    return daemon, thread
+
+
+def test_the_daemon_polls_on_and_tells_and_stops(rig):
+    desk, systemd = FakeNotifier(), FakeSystemd()
+    poller = FakePoller(seen("2000"), seen("900"), seen("900"), seen("200"))
+    daemon, thread = run_daemon(rig(desk=desk), systemd, main=poller)
+    wait_until(lambda: len(desk.sent) == 2)
+    daemon.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert (systemd.said[0], systemd.said[-1]) == ("READY=1", "STOPPING=1")
+
+
+def test_a_mistake_while_polling_does_not_end_the_thread(rig):
+    poller = BrokenPoller(seen("2000"))
+    daemon, thread = run_daemon(rig(desk=FakeNotifier()), main=poller)
+    wait_until(lambda: poller.polls > 4)
+    daemon.stop()
+    thread.join(5)
+
+
+def test_a_mistake_about_the_program_does_not_end_the_daemon(rig, monkeypatch):
+    work, systemd = rig(desk=FakeNotifier()), FakeSystemd()
+    monkeypatch.setattr(work.cycle, "judge_program", lambda: 1 / 0)
+    daemon, thread = run_daemon(work, systemd, main=FakePoller(seen("2000")))
+    wait_until(lambda: systemd.said.count("WATCHDOG=1") > 2)
+    daemon.stop()
+    thread.join(5)
+
+
+def test_a_stop_does_not_wait_for_a_hanging_poll_and_counts_it_as_no_failure(rig):
+    work, poller = rig(desk=FakeNotifier()), FakePoller(failed())
+    poller.gate.clear()
+    daemon, thread = run_daemon(work, main=poller)
+    wait_until(lambda: poller.polls == 1)
+    daemon.stop()
+    thread.join(3)
+    assert not thread.is_alive()
+    assert poller.cancelled.is_set()
+    assert work.store.memory("main").account.poll_failures == 0
+
+
+def test_the_watchdog_is_fed_only_while_every_account_gets_on(rig):
+    work, systemd = rig(desk=FakeNotifier()), FakeSystemd()
+    poller = FakePoller(seen("2000"))
+    daemon, thread = run_daemon(work, systemd, main=poller)
+    wait_until(lambda: "WATCHDOG=1" in systemd.said)
+    poller.gate.clear()
+    polls = poller.polls
+    wait_until(lambda: poller.polls > polls)
+    daemon._alive["main"] -= 3600
+    time.sleep(0.05)
+    fed = systemd.said.count("WATCHDOG=1")
+    time.sleep(0.1)
+    assert systemd.said.count("WATCHDOG=1") == fed
+    daemon.stop()
+    thread.join(5)

@@ -1,0 +1,109 @@
+"""Looking back: recorded polls in order and to the byte, transitions, past messages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from alerting.errors import StoreError
+from alerting.store.history import PastPoll, Seen
+from tests.support.factories import CRITICAL, T0, WARNING, M, S
+from tests.support.stores import see
+
+BODY = '{"data": {"asset": [], "odd": "\ud800", "text": "₹"}}'
+
+
+def record(store, at, *, account="main", body=BODY, error=None):
+    available = None if body is None else "2000"
+    see(store, available, at, account=account, seen=Seen(body=body, error=error))
+
+
+def test_polls_come_back_to_the_byte_in_the_order_of_time(store):
+    record(store, T0 + S, account="b")
+    record(store, T0)
+    record(store, T0 + 2 * S, body=None, error="network: refused")
+    assert list(store.history()) == [
+        PastPoll(at=T0, account="main", seen=Seen(body=BODY, error=None)),
+        PastPoll(at=T0 + S, account="b", seen=Seen(body=BODY, error=None)),
+        PastPoll(at=T0 + 2 * S, account="main", seen=Seen(body=None, error="network: refused")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seconds"),
+    [
+        pytest.param({}, [0, 1, 2, 3], id="all"),
+        pytest.param({"since": T0 + S}, [1, 2, 3], id="since-is-not-included-before"),
+        pytest.param({"until": T0 + 3 * S}, [0, 1, 2], id="until-is-exclusive"),
+        pytest.param({"account": "main"}, [0, 2], id="one-account"),
+    ],
+)
+def test_a_part_of_it(store, wanted, seconds):
+    for number, account in enumerate(["main", "b", "main", "b"]):
+        record(store, T0 + number * S, account=account)
+    assert [(poll.at - T0) // S for poll in store.history(**wanted)] == seconds
+
+
+def test_more_than_a_page_and_many_at_one_instant(store):
+    with store._database.transaction() as connection:
+        connection.executemany(
+            "INSERT INTO history (account, at, error) VALUES ('main', ?, ?)",
+            [(number // 700, str(number)) for number in range(1200)],
+        )
+    assert [poll.seen.error for poll in store.history()] == [str(n) for n in range(1200)]
+
+
+def test_the_last_poll_with_a_body_up_to_an_instant(store):
+    record(store, T0)
+    record(store, T0 + S, body=None, error="network: refused")
+    record(store, T0 + 2 * S)
+    assert store.last_poll("main", at=T0 + S).at == T0
+    assert store.last_poll("main", at=T0 - S) is None
+    assert store.last_poll("b", at=T0 + M) is None
+
+
+def test_changes_and_messages_of_one_alert(store):
+    (fp,) = see(store, "900", T0).memory.alerts
+    see(store, "200", T0 + S)
+    store.mark_sent(store.claim("desk", now=T0 + S), reason="ok", now=T0 + S)
+    changes = store.transitions(fp, until=T0 + M, most=9)
+    assert [(change.at, change.severity, change.value) for change in changes] == [
+        (T0, WARNING, "900"),
+        (T0 + S, CRITICAL, "200"),
+    ]
+    assert store.transitions(fp, until=T0, most=9) == changes[:1]
+    assert store.transitions(fp, until=T0 + M, most=1) == changes[1:]
+    messages = store.messages_about(fp, until=T0 + M, most=9)
+    assert [(m.reason, m.status, m.finished_at, m.next_at is None) for m in messages] == [
+        ("firing", "sent", T0 + S, True),
+        ("escalated", "pending", None, False),
+    ]
+    assert store.messages_about(fp, until=T0, most=9) == messages[:1]
+    assert store.messages_about(fp, until=T0 + M, most=1) == messages[1:]
+
+
+def test_polls_and_transitions_of_long_ago_are_forgotten(store):
+    record(store, T0)
+    (fp,) = see(store, "900", T0 + S).memory.alerts
+    store.prune(now=T0 + timedelta(days=2), keep_history=timedelta(days=1))
+    assert list(store.history()) == []
+    assert store.transitions(fp, until=T0 + M, most=9)
+    store.prune(now=T0 + timedelta(days=31), keep_history=timedelta(days=1))
+    assert store.transitions(fp, until=T0 + M, most=9) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("body = x'00ff'", id="not-packed"),
+        pytest.param("body = 'text'", id="text"),
+        pytest.param("at = 4000000000000000000", id="beyond-the-calendar"),
+    ],
+)
+def test_a_poll_that_cannot_be_read_is_a_store_error(store, change):
+    record(store, T0)
+    with store._database.transaction() as connection:
+        connection.execute(f"UPDATE history SET {change}")
+    with pytest.raises(StoreError, match="its history cannot be read"):
+        list(store.history())
