@@ -214,10 +214,11 @@ def _config(args: argparse.Namespace) -> Config:
     return _load(_config_path(args))
 
 
-def _load(path: Path) -> Config:
-    from alerting.config.load import load_config
+def _load(path: Path, *, everything: bool = False) -> Config:
+    from alerting.config.load import Depth, load_config
 
-    return load_config(path, environ=os.environ)
+    depth = Depth.EVERYTHING if everything else Depth.STRUCTURE
+    return load_config(path, environ=os.environ, depth=depth)
 
 
 def _config_path(args: argparse.Namespace) -> Path:
@@ -241,42 +242,15 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from alerting.config.load import load_config
-    from alerting.config.yaml_reader import read_yaml
-    from alerting.exchanges.coinswitch.client import check_key_pair
-    from alerting.messages.check import check_templates
-    from alerting.notify.receivers import receiver_problem
-
     path = Path(args.file) if args.file else _config_path(args)
     try:
-        config = load_config(path, environ=os.environ)
+        config = _load(path, everything=True)
     except ConfigError as error:
         print(*error.problems, sep="\n")
         return FAILED
-    document = read_yaml(path.read_text(encoding="utf-8-sig"), file=str(path))
-
-    def spot(*keys: str | int) -> str:
-        at = document.value(keys)
-        return f"{path}:{at.line}:{at.column}: {'.'.join(map(str, keys))}"
-
-    rules = list(config.ruleset.rules)
-    problems = check_templates(
-        config.templates,
-        rules,
-        where=lambda rule, key: spot("rules", rules.index(rule), "annotations", key),
-    )
-    for name, receiver in config.receivers.items():
-        problem = receiver_problem(receiver)
-        if problem:
-            problems.append(f"{spot('receivers', name, 'url')}: {problem}")
-    for account in config.accounts.values():
-        warning = check_key_pair(account)
-        if warning:
-            print(f"{path}: warning: accounts.{account.name}: {warning}", file=sys.stderr)
-    if problems:
-        print(*problems, sep="\n")
-        return FAILED
-    counts = [(len(rules), "rule"), (len(config.receivers), "receiver")]
+    for each in config.warnings:
+        print(f"{each.file}: warning: {each.path}: {each.message}", file=sys.stderr)
+    counts = [(len(config.ruleset.rules), "rule"), (len(config.receivers), "receiver")]
     counts.append((len(config.ruleset.routes), "route"))
     print(", ".join(_count(number, noun) for number, noun in counts))
     return FINE
@@ -290,7 +264,7 @@ def _run(args: argparse.Namespace) -> int:
 
     if args.once and args.listen:
         raise UsageError("--listen is for the daemon; with --once, use --metrics-file")
-    config = _config(args)
+    config = _load(_config_path(args), everything=not args.once)
     state = _state_path(args, config)
     told = Emergency(config.receivers, state, after=config.ruleset.blind_after, clock=_now)
     try:
@@ -375,11 +349,11 @@ def _daemon(config: Config, store: Store, emergency: Emergency, monitoring: Moni
     from alerting.service.cycle import Daemon
     from alerting.service.process import Systemd
 
-    clients = _clients(_workable(config))
+    clients = _clients(config)
     recovered = store.recover()
     if recovered:
         log.warning("%d messages were being sent when the last run ended", recovered)
-    reloader = Reloader(config.path, lambda: _workable(_load(config.path)))
+    reloader = Reloader(config.path, lambda: _load(config.path, everything=True))
     signal.signal(signal.SIGHUP, lambda *_: reloader.ask())
 
     def report(what: str, error: StoreError | None) -> None:
@@ -416,17 +390,6 @@ def _daemon(config: Config, store: Store, emergency: Emergency, monitoring: Moni
             changed.receivers, after=changed.ruleset.blind_after, watched=changed.accounts
         )
         config = changed
-
-
-def _workable(config: Config) -> Config:
-    """The configuration, unless a receiver of it could never work."""
-    from alerting.notify.receivers import receiver_problem
-
-    for name, receiver in config.receivers.items():
-        problem = receiver_problem(receiver)
-        if problem:
-            raise UsageError(f"{config.path}: receivers.{name}: {problem}")
-    return config
 
 
 def _on_signal(stop: Callable[[], None], number: int, _frame: FrameType | None) -> None:

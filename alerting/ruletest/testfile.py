@@ -21,13 +21,13 @@ from pydantic import Field as Key
 
 from alerting.config.load import Secrets, load_config
 from alerting.config.report import Report, keys_of, kind_of, misspelt, read_as
-from alerting.config.schema import (
+from alerting.config.schema import Section
+from alerting.config.values import (
     Amount,
     BadValueError,
     Duration,
     Name,
     PositiveDuration,
-    Section,
     SeverityName,
     Text,
     nearest,
@@ -63,7 +63,7 @@ from alerting.units import EXACT, format_duration, parse_instant
 if TYPE_CHECKING:
     from typing import Optional as Maybe
 else:
-    from alerting.config.schema import Maybe
+    from alerting.config.values import Maybe
 
 MAX_STEPS = 50_000
 #: what the API gives as the exchange of every row

@@ -56,7 +56,7 @@ RULES = """rules:
 def _own_redactor(monkeypatch):
     """Secrets that one test teaches must not mask another's texts."""
     fresh = redaction.Redactor()
-    monkeypatch.setattr("alerting.config.load.REDACTOR", fresh)
+    monkeypatch.setattr("alerting.config.secrets.REDACTOR", fresh)
     monkeypatch.setattr("alerting.config.report.REDACTOR", fresh)
     return fresh
 
