@@ -24,24 +24,26 @@ class Problem:
 
     #: the file as the user named it
     file: str
-    #: 1-based
-    line: int
-    #: 1-based
-    column: int
+    #: 1-based; None: the whole file
+    line: int | None = None
+    #: 1-based; None: the whole line
+    column: int | None = None
     #: dotted path of the key, "" for the file itself
-    path: str
+    path: str = ""
     message: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}"
-        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+        spot = [str(part) for part in (self.file, self.line, self.column) if part is not None]
+        return ": ".join(part for part in (":".join(spot), self.path, self.message) if part)
 
 
 class ConfigError(AlertingError):
     """The rules file is invalid; `problems` holds everything found, in the file's order."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda p: (p.file, p.line, p.column, p.message))
+        self.problems = sorted(
+            problems, key=lambda p: (p.file, p.line or 0, p.column or 0, p.message)
+        )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

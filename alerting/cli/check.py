@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -21,42 +20,17 @@ def add(commands: Commands) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from alerting.config.load import load_config
-    from alerting.config.yaml_reader import read_yaml
-    from alerting.exchanges.coinswitch.client import check_key_pair
-    from alerting.messages.check import check_templates
-    from alerting.notify.receivers import receiver_problem
+    from alerting.config.load import Depth
 
     path = Path(args.file) if args.file else context.config_path(args)
     try:
-        config = load_config(path, environ=os.environ)
+        config = context.load(path, Depth.EVERYTHING)
     except ConfigError as error:
         print(*error.problems, sep="\n")
         return FAILED
-    document = read_yaml(path.read_text(encoding="utf-8-sig"), file=str(path))
-
-    def spot(*keys: str | int) -> str:
-        at = document.value(keys)
-        return f"{path}:{at.line}:{at.column}: {'.'.join(map(str, keys))}"
-
-    rules = list(config.ruleset.rules)
-    problems = check_templates(
-        config.templates,
-        rules,
-        where=lambda rule, key: spot("rules", rules.index(rule), "annotations", key),
-    )
-    for name, receiver in config.receivers.items():
-        problem = receiver_problem(receiver)
-        if problem:
-            problems.append(f"{spot('receivers', name, 'url')}: {problem}")
-    for account in config.accounts.values():
-        warning = check_key_pair(account)
-        if warning:
-            print(f"{path}: warning: accounts.{account.name}: {warning}", file=sys.stderr)
-    if problems:
-        print(*problems, sep="\n")
-        return FAILED
-    counts = [(len(rules), "rule"), (len(config.receivers), "receiver")]
+    for each in config.warnings:
+        print(f"{each.file}: warning: {each.path}: {each.message}", file=sys.stderr)
+    counts = [(len(config.ruleset.rules), "rule"), (len(config.receivers), "receiver")]
     counts.append((len(config.ruleset.routes), "route"))
     print(", ".join(count(number, noun) for number, noun in counts))
     return FINE

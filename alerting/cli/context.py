@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from alerting.errors import UsageError
 
 if TYPE_CHECKING:
+    from alerting.config.load import Depth
     from alerting.config.settings import Config
     from alerting.store.state import Store
 
@@ -33,11 +34,11 @@ def config(args: argparse.Namespace) -> Config:
     return load(config_path(args))
 
 
-def load(path: Path) -> Config:
-    """A rules file; raises ConfigError with every problem of it."""
-    from alerting.config.load import load_config
+def load(path: Path, depth: Depth | None = None) -> Config:
+    """A rules file, looked at so far (None: its structure); ConfigError has every problem of it."""
+    from alerting.config.load import Depth, load_config
 
-    return load_config(path, environ=os.environ)
+    return load_config(path, environ=os.environ, depth=depth or Depth.STRUCTURE)
 
 
 def config_path(args: argparse.Namespace) -> Path:

@@ -36,11 +36,14 @@ def add(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from alerting.config.load import Depth
     from alerting.service.supervisor import Supervisor
 
     if args.once and args.listen:
         raise UsageError("--listen is for the daemon; with --once, use --metrics-file")
-    config = context.config(args)
+    # a template that fails is no reason not to watch: the built-in text goes out
+    depth = Depth.STRUCTURE if args.once else Depth.RECEIVERS
+    config = context.load(context.config_path(args), depth)
     supervisor = Supervisor(
         config,
         context.state_path(args, config),
@@ -51,7 +54,9 @@ def _run(args: argparse.Namespace) -> int:
         if args.once:
             return FINE if supervisor.run_once(show=_show) else FAILED
         supervisor.run(
-            load=lambda: context.load(config.path), environ=os.environ, listen=args.listen
+            load=lambda: context.load(config.path, Depth.EVERYTHING),
+            environ=os.environ,
+            listen=args.listen,
         )
     except StateBusyError as error:
         print(f"alerting: {error}", file=sys.stderr)

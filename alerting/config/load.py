@@ -1,18 +1,22 @@
-"""Loads the rules file: all of it or, in one `ConfigError`, everything that is wrong with it."""
+"""Loads the rules file: all of it or, in one `ConfigError`, everything that is wrong with it.
+
+Every command starts here, so that what is valid for one is valid for all; `Depth` says how far a
+command needs it looked at.
+"""
 
 from __future__ import annotations
 
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from alerting.config import schema
-from alerting.config.report import Report, is_secret, keys_of, kind_of, misspelt, read_sections
-from alerting.config.rules import RouteReader, RuleReader
+from alerting.config.report import Report, is_secret, keys_of, kind_of, read_as
+from alerting.config.routes import RouteReader
+from alerting.config.rules import RuleReader
 from alerting.config.schema import (
     Account,
     Builtin,
@@ -21,9 +25,12 @@ from alerting.config.schema import (
     Poll,
     Receiver,
     RulesFile,
+    json_schema,
 )
+from alerting.config.secrets import SecretReader, Secrets
 from alerting.config.settings import Config, HeartbeatSettings, PollSettings
-from alerting.config.yaml_reader import MAX_BYTES, Document, read_bytes
+from alerting.config.values import show
+from alerting.config.yaml_reader import MAX_BYTES, Document, read_bytes, why_unread
 from alerting.config.yaml_reader import Path as KeyPath
 from alerting.engine.model import Severity
 from alerting.engine.rules import (
@@ -41,48 +48,86 @@ from alerting.errors import ConfigError, Problem
 from alerting.exchanges.account import DEFAULT_BASE_URL, AccountSettings
 from alerting.net.hosts import is_loopback
 from alerting.notify.settings import ReceiverSettings
-from alerting.redaction import REDACTOR, Secret
+from alerting.redaction import Secret
 from alerting.units import ZERO, format_duration
 
-json_schema = schema.json_schema
+__all__ = ["Depth", "Secrets", "json_schema", "load_config"]
 
-_MAX_SECRET_BYTES = 64 * 1024
-_VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)\})?")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 _MILLISECOND = timedelta(milliseconds=1)
-#: valid, and of no use to anybody: what stands for a secret that is not read
-_PLACEHOLDERS = {
-    ("accounts", "api_key"): "0" * 64,
-    ("accounts", "secret_key"): "0" * 64,
-    ("receivers", "url"): "json://127.0.0.1/",
-    ("heartbeat", "url"): "http://127.0.0.1/",
-}
 
 
-class Secrets(enum.Enum):
-    """Whether a rules file is read with its secrets."""
+class Depth(enum.Enum):
+    """How far a rules file is looked at; what it costs is what it loads."""
 
-    REQUIRED = "required"
-    #: neither the environment nor a `*_file` is read; their secrets are placeholders
-    IGNORED = "ignored"
+    #: the file itself: its structure, and what it means
+    STRUCTURE = "structure"
+    #: also whether each receiver could ever work (Apprise): one that cannot would be silence
+    RECEIVERS = "receivers"
+    #: also templates and annotations (Jinja), and whether the keys of an account belong together
+    EVERYTHING = "everything"
 
 
 def load_config(
-    path: Path, *, environ: Mapping[str, str], secrets: Secrets = Secrets.REQUIRED
+    path: Path,
+    *,
+    environ: Mapping[str, str],
+    secrets: Secrets = Secrets.REQUIRED,
+    depth: Depth = Depth.STRUCTURE,
 ) -> Config:
-    """The rules file at `path`; a ConfigError carries all that is wrong with it."""
-    document = _read(path)
-    report = Report(document)
-    if not isinstance(document.data, dict):
+    """The rules file at `path`; a ConfigError carries all that is wrong with it.
+
+    What it leads to is looked at only where the file itself is valid.
+    """
+    report = Report(_read(path))
+    data = report.document.data
+    if not isinstance(data, dict):
         keys = ", ".join(keys_of(RulesFile))
-        report.value((), f"must be a mapping with the keys {keys}, not {kind_of(document.data)}")
+        report.value((), f"must be a mapping with the keys {keys}, not {kind_of(data)}")
         raise ConfigError(report.problems)
-    sections = read_sections(report)
-    loader = _Loader(report=report, folder=path.parent, environ=environ, secrets=secrets)
-    config = loader.config(path, sections)
+    reader = SecretReader(report=report, folder=path.parent, environ=environ, secrets=secrets)
+    loader = _Loader(report=report, folder=path.parent, secrets=reader)
+    config = loader.config(path, read_as(RulesFile, report))
+    if config is not None and depth is not Depth.STRUCTURE:
+        _check_receivers(config, report)
+    if config is not None and depth is Depth.EVERYTHING:
+        config = _look_further(config, report)
     if config is None or report.problems:
         raise ConfigError(report.redacted())
     return config
+
+
+def _check_receivers(config: Config, report: Report) -> None:
+    # here, so that who needs none of it does not load Apprise
+    from alerting.notify.receivers import receiver_problem
+
+    for name, receiver in config.receivers.items():
+        problem = receiver_problem(receiver)
+        if problem:
+            report.value(("receivers", name, "url"), problem)
+
+
+def _look_further(config: Config, report: Report) -> Config:
+    """The same with its warnings; what cannot work is in the report."""
+    # here, so that who needs none of it does not load Jinja and what signs
+    from alerting.exchanges.coinswitch.keys import check_key_pair
+    from alerting.messages.check import check_templates
+
+    rules = config.ruleset.rules
+    report.problems += check_templates(
+        config.templates,
+        rules,
+        locate=lambda rule, key, message: report.problem(
+            ("rules", rules.index(rule), "annotations", key), message
+        ),
+    )
+    warnings = [(name, check_key_pair(account)) for name, account in config.accounts.items()]
+    return replace(
+        config,
+        warnings=tuple(
+            report.problem(("accounts", name), warning) for name, warning in warnings if warning
+        ),
+    )
 
 
 def _read(path: Path) -> Document:
@@ -94,7 +139,7 @@ def _read(path: Path) -> Document:
     except IsADirectoryError:
         message = "is a directory; the rules file is needed"
     except (OSError, ValueError) as error:
-        message = f"cannot be read: {_reason(error)}"
+        message = f"cannot be read: {why_unread(error)}"
     else:
         document = read_bytes(raw, file=str(path), secret=is_secret)
         if document.data is not None or document.problems:
@@ -103,18 +148,13 @@ def _read(path: Path) -> Document:
     raise ConfigError([Problem(file=str(path), line=1, column=1, path="", message=message)])
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return getattr(error, "strerror", None) or "this is no usable path"
-
-
 @dataclass(kw_only=True, slots=True)
 class _Loader:
     """Turns the sections into settings; returns None, after a report, for what is wrong."""
 
     report: Report
     folder: Path
-    environ: Mapping[str, str]
-    secrets: Secrets
+    secrets: SecretReader
 
     def config(self, path: Path, file: RulesFile) -> Config | None:
         self._check_poll(file.poll, file.accounts, file.builtin)
@@ -168,16 +208,14 @@ class _Loader:
     # ── poll ────────────────────────────────────────────────────────────────
 
     def _check_poll(self, poll: Poll, accounts: Mapping[str, Account], builtin: Builtin) -> None:
-        # what cannot be read is None here, whatever its type says
-        if poll.interval is None:
+        if not self.report.readable(("poll", "interval")):
             return
         self._check_rate(poll.interval, accounts)
-        blind = builtin.blind.for_ if builtin.blind else None
         for path, delay in (
             (("poll", "blind_after"), poll.blind_after),
-            (("builtin", "blind", "for"), blind),
+            (("builtin", "blind", "for"), builtin.blind.for_),
         ):
-            if delay is not None and delay < poll.interval:
+            if delay is not None and delay < poll.interval and self.report.readable(path):
                 self.report.value(
                     path if self.report.has(path) else ("poll", "interval"),
                     f"{path[-1]} {format_duration(delay)} is less than the poll interval "
@@ -185,7 +223,11 @@ class _Loader:
                 )
 
     def _check_rate(self, interval: timedelta, accounts: Mapping[str, Account]) -> None:
-        rates = [(each.rate_limit, name) for name, each in accounts.items() if each.rate_limit]
+        rates = [
+            (each.rate_limit, name)
+            for name, each in accounts.items()
+            if self.report.readable(("accounts", name, "rate_limit"))
+        ]
         if not rates:
             return
         (requests, window), name = max(rates, key=lambda rate: rate[0][1] / rate[0][0])
@@ -204,11 +246,13 @@ class _Loader:
         )
 
     def _flapping(self, section: FlappingSection | None, poll: Poll) -> Flapping | None:
-        if section is None or not section.changes or not section.within:
+        if section is None:
             return None
+        path: KeyPath = ("flapping", "within")
+        needed: tuple[KeyPath, ...] = (path, ("flapping", "changes"), ("poll", "interval"))
+        known = all(self.report.readable(each) for each in needed)
         # an alert changes at most once per poll
-        if poll.interval and section.changes * poll.interval >= section.within:
-            path: KeyPath = ("flapping", "within")
+        if known and section.changes * poll.interval >= section.within:
             self.report.value(
                 path if self.report.has(path) else path[:1],
                 f"with one poll every {format_duration(poll.interval)}, more than "
@@ -221,11 +265,11 @@ class _Loader:
 
     def _account(self, name: str, section: Account) -> AccountSettings | None:
         path: KeyPath = ("accounts", name)
-        api_key = self._secret(path, "api_key", section)
-        secret_key = self._secret(path, "secret_key", section)
+        api_key = self.secrets.read(path, "api_key", section)
+        secret_key = self.secrets.read(path, "secret_key", section)
         self._check_keys(path, api_key, secret_key)
         base_url = self._base_url((*path, "base_url"), section.base_url)
-        if api_key is None or secret_key is None or base_url is None or not section.rate_limit:
+        if api_key is None or secret_key is None or base_url is None:
             return None
         requests, window = section.rate_limit
         return AccountSettings(
@@ -240,7 +284,7 @@ class _Loader:
     def _check_keys(self, path: KeyPath, api_key: Secret | None, secret: Secret | None) -> None:
         if api_key and not re.fullmatch(r"[!-~]+", api_key.reveal()):
             message = "has a space or a character that no API key has"
-            self.report.value(self._given(path, "api_key"), message)
+            self.report.value(self.secrets.given(path, "api_key"), message)
         if secret is None:
             return
         # here, so that reading a rules file does not load cryptography
@@ -248,26 +292,26 @@ class _Loader:
 
         problem = secret_key_problem(secret)
         if problem:
-            self.report.value(self._given(path, "secret_key"), problem)
+            self.report.value(self.secrets.given(path, "secret_key"), problem)
 
     def _receiver(self, name: str, section: Receiver) -> ReceiverSettings | None:
         path: KeyPath = ("receivers", name)
-        url = self._secret(path, "url", section)
+        url = self.secrets.read(path, "url", section)
         if url is None:
             return None
         if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url.reveal()):
             message = "is no Apprise URL; it must start with a service, as slack://"
-            self.report.value(self._given(path, "url"), message)
+            self.report.value(self.secrets.given(path, "url"), message)
         return ReceiverSettings(name=name, url=url, send_resolved=section.send_resolved)
 
     def _heartbeat(self, section: HeartbeatSection | None) -> HeartbeatSettings | None:
         path: KeyPath = ("heartbeat",)
-        url = self._secret(path, "url", section) if section else None
+        url = self.secrets.read(path, "url", section) if section else None
         if section is None or url is None:
             return None
         wrong = _ping_problem(url.reveal())
         if wrong:
-            self.report.value(self._given(path, "url"), wrong)
+            self.report.value(self.secrets.given(path, "url"), wrong)
         return HeartbeatSettings(url=url, every=section.every)
 
     def _base_url(self, path: KeyPath, url: str | None) -> str | None:
@@ -279,78 +323,6 @@ class _Loader:
             return None
         return url.rstrip("/")
 
-    # ── secrets: no message quotes a value ──────────────────────────────────
-
-    def _given(self, path: KeyPath, key: str) -> KeyPath:
-        """The path of the key, or of its `_file` twin where that is used."""
-        return (*path, key) if self.report.has((*path, key)) else (*path, f"{key}_file")
-
-    def _secret(
-        self, path: KeyPath, key: str, section: Account | Receiver | HeartbeatSection
-    ) -> Secret | None:
-        """The secret of `key` or of the file that `key`_file names, from now on masked."""
-        given = [k for k in (key, f"{key}_file") if self.report.has((*path, k))]
-        if len(given) == 2:
-            self.report.key((*path, given[1]), f"excludes {key}; keep one of the two")
-            return None
-        if not given:
-            if not misspelt(self.report, type(section), path, key):
-                self.report.value((*path, key), f"is missing; give {key} or {key}_file")
-            return None
-        value: str | None = getattr(section, given[0])
-        if value is None:
-            return None
-        return self._reveal((*path, given[0]), key, value)
-
-    def _reveal(self, where: KeyPath, key: str, value: str) -> Secret | None:
-        """The secret that `value` holds, or names as a variable or a file."""
-        in_file = where[-1] != key
-        if not in_file and not self._check_variables(where, value):
-            return None
-        if self.secrets is Secrets.IGNORED and (in_file or _VARIABLE.search(value)):
-            return Secret(_PLACEHOLDERS[str(where[0]), key])
-        text = self._file(where, value) if in_file else self._expand(where, value)
-        if text is None:
-            return None
-        (REDACTOR.learn_url if key == "url" else REDACTOR.learn)(text)
-        return Secret(text)
-
-    def _check_variables(self, path: KeyPath, text: str) -> bool:
-        """Whether every `${` begins a ${NAME}."""
-        malformed = [match for match in _VARIABLE.finditer(text) if match[1] is None]
-        for match in malformed:
-            self.report.character(path, match.start(), "`${` must be followed by NAME}")
-        return not malformed
-
-    def _expand(self, path: KeyPath, text: str) -> str | None:
-        """`text` with every ${NAME} replaced from the environment."""
-        unset = [match for match in _VARIABLE.finditer(text) if not self.environ.get(match[1])]
-        for match in unset:
-            state = "is empty" if match[1] in self.environ else "is not set"
-            message = f"the environment variable {match[1]} {state}"
-            self.report.character(path, match.start(), message)
-        return None if unset else _VARIABLE.sub(lambda match: self.environ[match[1]], text)
-
-    def _file(self, path: KeyPath, name: str) -> str | None:
-        """The content of a secret's file, without the newline at its end."""
-        try:
-            with (self.folder / name).open("rb") as file:
-                raw = file.read(_MAX_SECRET_BYTES + 1)
-            text = raw.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            self.report.value(path, "the file is not text in UTF-8")
-            return None
-        except (OSError, ValueError) as error:
-            self.report.value(path, f"the file cannot be read: {_reason(error)}")
-            return None
-        if len(raw) > _MAX_SECRET_BYTES:
-            self.report.value(path, "the file is larger than 64 KiB")
-            return None
-        if not text:
-            self.report.value(path, "the file is empty")
-            return None
-        return text
-
     # ── paths ───────────────────────────────────────────────────────────────
 
     def _templates(self, name: str | None) -> Path | None:
@@ -358,7 +330,7 @@ class _Loader:
             return None
         folder = self.folder / name
         if not folder.is_dir():
-            self.report.value(("templates",), f"there is no folder {schema.show(name)}")
+            self.report.value(("templates",), f"there is no folder {show(name)}")
         return folder
 
 

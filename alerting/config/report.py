@@ -1,7 +1,9 @@
 """Everything that is wrong with a rules file, collected, each with its place.
 
-`Report` collects; `read_sections` turns the plain data into the models of rulesfile.py and, where
-they refuse some of it, into as much of them as can be read, so that one load tells it all.
+The shape comes first: `read_as` turns the plain data into the models of schema.py and reports
+what they refuse, which is then as if it were not in the file. The meaning comes second: what is
+checked against another value asks whether that was `readable`, so that one load tells all and no
+more.
 """
 
 from __future__ import annotations
@@ -9,12 +11,15 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from alerting.config.schema import TAG, RulesFile, Section, nearest, show
+from alerting.config.schema import Section
+from alerting.config.values import TAG, nearest, show
 from alerting.config.yaml_reader import Document, Path, Spot, dotted
 from alerting.errors import Problem
 from alerting.redaction import REDACTOR
@@ -56,6 +61,14 @@ class Report:
                 return None
         return value
 
+    def item(self, path: Path, index: int) -> Path:
+        """The path of one name in what may be a list or a single name."""
+        return (*path, index) if isinstance(self.raw(path), list) else path
+
+    def readable(self, path: Path) -> bool:
+        """Whether nothing of the value there was refused."""
+        return not any(bad[: len(path)] == path for bad in self._unreadable)
+
     def key(self, path: Path, message: str) -> None:
         """A problem that stands at a key."""
         self._add(self.document.key(path), path, message)
@@ -68,48 +81,44 @@ class Report:
         """A problem that stands at one character of a text."""
         self._add(self.document.character(path, offset), path, message)
 
-    def unreadable(self, path: Path) -> None:
-        """Report nothing more about this value."""
+    def refuse(self, path: Path) -> None:
+        """Rely on this value no more, and report nothing more about it."""
         self._unreadable.add(path)
+
+    def problem(self, path: Path, message: str) -> Problem:
+        """A problem that stands at a value, for somebody else to tell."""
+        return self._problem(self.document.value(path), path, message)
 
     def _add(self, spot: Spot, path: Path, message: str) -> None:
         if any(path[:length] in self._unreadable for length in range(len(path) + 1)):
             return
-        problem = Problem(
+        problem = self._problem(spot, path, message)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _problem(self, spot: Spot, path: Path, message: str) -> Problem:
+        return Problem(
             file=self.document.file,
             line=spot.line,
             column=spot.column,
             path=dotted(path),
             message=message,
         )
-        if problem not in self.problems:
-            self.problems.append(problem)
 
     def redacted(self) -> list[Problem]:
         """All problems, without any secret that was learnt after they were found."""
         return [
-            Problem(
-                file=p.file,
-                line=p.line,
-                column=p.column,
-                path=REDACTOR.redact(p.path),
-                message=REDACTOR.redact(p.message),
-            )
+            replace(p, path=REDACTOR.redact(p.path), message=REDACTOR.redact(p.message))
             for p in self.problems
         ]
 
 
-def read_sections(report: Report) -> RulesFile:
-    """The rules file as models; after a problem, what is readable of it."""
-    return read_as(RulesFile, report)
-
-
 def read_as(section: type[_S], report: Report) -> _S:
-    """The file as models; after a problem, what is readable of it, with None for the rest."""
+    """The file as models; what cannot be read is reported, and as if its key were absent."""
     data = report.document.data
     for path in _empty(data, ()):
         report.value(path, "has no value; write one or remove the key")
-        report.unreadable(path)
+        report.refuse(path)
     try:
         return section.model_validate(data)
     except ValidationError as error:
@@ -117,7 +126,7 @@ def read_as(section: type[_S], report: Report) -> _S:
     unknown = [_path(detail) for detail in details if detail["type"] == "extra_forbidden"]
     for detail in sorted(details, key=lambda detail: detail["loc"][-1] != "[key]"):
         _report(report, detail, unknown, section)
-    return _salvage(section, data)
+    return _without_refused(section, data)
 
 
 def misspelt(report: Report, section: type[Section], path: Path, key: str) -> bool:
@@ -167,7 +176,7 @@ def _report(report: Report, detail: ErrorDetails, unknown: list[Path], top: type
         report.key(path, _words(report, path, detail))
     else:
         report.value(path, _words(report, path, detail))
-    report.unreadable(path)
+    report.refuse(path)
 
 
 def _words(report: Report, path: Path, detail: ErrorDetails) -> str:
@@ -211,40 +220,41 @@ def _section_in(kind: Any) -> type[Section] | None:
     return None
 
 
-# ── as much as can be read ──────────────────────────────────────────────────
+# ── what is left without what was refused ───────────────────────────────────
 
 
-def _salvage(section: type[_S], raw: Any) -> _S:
-    """The section with its readable fields and defaults; None for what cannot be read."""
+def _without_refused(section: type[_S], raw: Any) -> _S:
+    """The section as if all that it refuses were not there."""
     raw = raw if isinstance(raw, dict) else {}
-    values: dict[str, Any] = {}
+    values = {}
     for name, info in section.model_fields.items():
         key = info.alias or name
         if key in raw or info.is_required():
-            values[name] = _salvage_value(section, name, raw.get(key))
-        else:
-            values[name] = info.get_default(call_default_factory=True)
+            values[name] = _value(section, name, raw.get(key))
     return section.model_construct(**values)
 
 
-def _salvage_value(section: type[Section], name: str, raw: Any) -> Any:
+def _value(section: type[Section], name: str, raw: Any) -> Any:
     try:
         return _adapters(section)[name].validate_python(raw)
     except ValidationError:
-        return _salvage_parts(_kinds(section)[name], raw)
-
-
-def _salvage_parts(kind: Any, raw: Any) -> Any:
-    """The sections in a value that is wrong somewhere; None for a value without sections."""
-    section = _section_in(kind)
-    if section is None:
-        return None
-    if get_origin(kind) is list:
-        return [_salvage(section, item) for item in raw] if isinstance(raw, list) else []
-    if get_origin(kind) is dict:
+        kind = _kinds(section)[name]
+    inner, shape = _section_in(kind), get_origin(kind)
+    if inner is None:
+        return _fallback(section.model_fields[name], shape)
+    if shape is list:
+        return [_without_refused(inner, item) for item in raw] if isinstance(raw, list) else []
+    if shape is dict:
         entries = raw.items() if isinstance(raw, dict) else ()
-        return {name: _salvage(section, entry) for name, entry in entries}
-    return _salvage(section, raw)
+        return {key: _without_refused(inner, entry) for key, entry in entries}
+    return _without_refused(inner, raw)
+
+
+def _fallback(info: FieldInfo, shape: Any) -> Any:
+    """What stands for a value that was refused: nothing, unless the key has a default."""
+    if not info.is_required():
+        return info.get_default(call_default_factory=True)
+    return shape() if shape in {list, dict} else None
 
 
 @functools.cache

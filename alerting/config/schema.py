@@ -1,345 +1,50 @@
-"""The shape of the rules file: pydantic models, and the JSON Schema made from them.
-
-What a single value must look like stands here; what values mean together stands in config.py.
-"""
+"""The sections of the rules file as pydantic models, and the JSON Schema made from them."""
 
 from __future__ import annotations
 
-import difflib
-import enum
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StrictBool,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StrictBool
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from alerting import units
-from alerting.config.yaml_reader import Number, quoted
-from alerting.engine.feeds import Scope
-from alerting.engine.model import Severity
-from alerting.engine.mute_windows import DAYS, MINUTES_PER_DAY
+from alerting.config.values import (
+    EACH,
+    ONE,
+    Changes,
+    Days,
+    Delay,
+    Duration,
+    EndTime,
+    ExpressionText,
+    Factor,
+    LabelName,
+    Name,
+    Patterns,
+    PositiveDuration,
+    Rate,
+    RuleName,
+    ScopeName,
+    SecretText,
+    SeverityName,
+    StartTime,
+    Text,
+    Threshold,
+    Tolerance,
+    one_or_each,
+)
+from alerting.engine.mute_windows import DAYS
 from alerting.engine.rules import BUILTIN_NAMES
 
-#: marks the parts of pydantic's error locations that are no keys of the file
-TAG = "\0"
-
-_Closed = TypeVar("_Closed", bound=enum.Enum)
-
-
-class BadValueError(ValueError):
-    """A value that cannot stand where it does; pydantic takes it for one of its own."""
-
-
-def show(value: object) -> str:
-    """A value as an error quotes it."""
-    if isinstance(value, Number):
-        return value.text
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return quoted(value)
-    if value is None:
-        return "nothing"
-    return "a list" if isinstance(value, list) else "a mapping"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or all that is known if nothing is near."""
-    # a URL that stands where a name belongs is a secret
-    choices = sorted(name for name in known if "://" not in name)
-    near = difflib.get_close_matches(name, choices, n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(choices)}" if choices else ""
-
-
-# ── single values ───────────────────────────────────────────────────────────
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise BadValueError(f"{show(value)} is not a text; put it in quotes")
-    if not value.strip():
-        raise BadValueError("is empty")
-    return value
-
-
-def _secret_text(value: object) -> str:
-    # never quotes the value
-    if not isinstance(value, str):
-        raise BadValueError("is not a text; put it in quotes")
-    if not value.strip():
-        raise BadValueError("is empty")
-    return value
-
-
-def _expression(value: object) -> str:
-    return value.text if isinstance(value, Number) else _text(value)
-
-
-def _number(value: object) -> Decimal:
-    if isinstance(value, Number):
-        return Decimal(value)
-    if not isinstance(value, str):
-        raise BadValueError(f"{show(value)} is not a number; write 1000, 10_000, 0.25 or 25%")
-    return units.parse_number(value)
-
-
-def _not_negative(number: Decimal) -> Decimal:
-    if number < 0:
-        raise BadValueError(f"{number:f} is negative; 0 or more is allowed")
-    return number
-
-
-def _duration(value: object) -> timedelta:
-    if isinstance(value, Number):
-        raise BadValueError(
-            f"{value.text} has no unit; write {value.text.lstrip('-')}s, 5m, 2h or 1d"
-        )
-    # a URL that stands where a duration belongs is a secret
-    if not isinstance(value, str) or "://" in value:
-        raise BadValueError(
-            f"{show(value)} is not a duration; write 500ms, 30s, 5m, 2h, 1d or 1h30m"
-        )
-    return units.parse_duration(value)
-
-
-def _positive(duration: timedelta) -> timedelta:
-    if duration <= units.ZERO:
-        raise BadValueError("0s is not allowed; it must be longer than that")
-    return duration
-
-
-def _factor(value: object) -> Decimal:
-    number = _number(value)
-    # more than this would soon be later than any calendar goes
-    if not 1 <= number <= MAX_FACTOR:
-        raise BadValueError(f"{number:f} is out of range; 1 to {MAX_FACTOR} is allowed")
-    return number
-
-
-def _changes(value: object) -> int:
-    number = _number(value)
-    if number != number.to_integral_value() or not 2 <= number <= MAX_CHANGES:
-        raise BadValueError(f"{show(value)} is not a whole number from 2 to {MAX_CHANGES}")
-    return int(number)
-
-
-def _minutes(value: object) -> int:
-    match = _TIME_OF_DAY.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise BadValueError(
-            f'{show(value)} is not a time of day; write hours and minutes in quotes, as "07:30"'
-        )
-    return int(match[1]) * 60 + int(match[2])
-
-
-def _start(value: object) -> int:
-    if value == "24:00":
-        raise BadValueError("'24:00' can only stand at the end, in to; write \"00:00\"")
-    return _minutes(value)
-
-
-def _end(value: object) -> int:
-    return MINUTES_PER_DAY if value == "24:00" else _minutes(value)
-
-
-def _day_range(value: object) -> tuple[int, ...]:
-    """`tue`, or all days of `sat-mon`; 0 is Monday."""
-    text = value if isinstance(value, str) else ""
-    if text in DAYS:
-        return (DAYS.index(text),)
-    first, _, last = text.partition("-")
-    if first in DAYS and first == last:
-        raise BadValueError(f"{show(value)} starts and ends on one day; write {first}")
-    if first in DAYS and last in DAYS:
-        start, end = DAYS.index(first), DAYS.index(last)
-        length = (end - start) % len(DAYS) + 1
-        return tuple((start + number) % len(DAYS) for number in range(length))
-    meant = "-".join(part.strip()[:3] for part in text.lower().split("-"))
-    hint = f"; did you mean {meant!r}?" if re.fullmatch(_DAYS_TEXT, meant) else ""
-    raise BadValueError(
-        f"{show(value)} is not a day; write {', '.join(DAYS)} or a range such as mon-fri{hint}"
-    )
-
-
-def _rate(value: object) -> tuple[int, timedelta]:
-    text = value if isinstance(value, str) else ""
-    match = re.fullmatch(r"([1-9][0-9]{0,5})/(\w+)", text, re.ASCII)
-    if match is None:
-        raise BadValueError(f"{show(value)} is not a rate; write requests/duration, as 20/60s")
-    return int(match[1]), _positive(units.parse_duration(match[2]))
-
-
-def _patterns(value: object) -> tuple[str, ...]:
-    items = value if isinstance(value, list) else [value]
-    for item in items:
-        if not isinstance(item, str):
-            raise BadValueError(
-                f"{show(item)} is not a name; write a name, a glob such as BTC*, or a list"
-            )
-        if not item.removeprefix("!").strip() or not item.isprintable():
-            raise BadValueError(f"{show(item)} is not a name; write a name or a glob such as BTC*")
-    if not items:
-        raise BadValueError("is empty; remove the key to match everything")
-    return tuple(items)
-
-
-def one_of(kind: type[_Closed]) -> Callable[[object], _Closed]:
-    """Reads a member by its value; anything else is refused with the nearest one."""
-    allowed = [str(member.value) for member in kind]
-
-    def read(value: object) -> _Closed:
-        text = value if isinstance(value, str) else ""
-        if text in allowed:
-            return kind(text)
-        near = difflib.get_close_matches(text, allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise BadValueError(f"{show(value)} is not one of {', '.join(allowed)}{hint}")
-
-    return read
-
-
-def _named(pattern: str, *, limit: int = 64) -> Callable[[object], str]:
-    shape = re.compile(pattern)
-
-    def read(value: object) -> str:
-        text = _text(value)
-        if len(text) > limit:
-            raise BadValueError(f"{show(text)} is longer than {limit} characters")
-        if not shape.fullmatch(text):
-            raise BadValueError(f"{show(text)} is not a name; it must match {pattern}")
-        return text
-
-    return read
-
-
-MAX_FACTOR = 100
-MAX_CHANGES = 1000
-_TIME_OF_DAY = re.compile("([01][0-9]|2[0-3]):([0-5][0-9])")
-_DAY = f"({'|'.join(DAYS)})"
-_DAYS_TEXT = f"{_DAY}(-{_DAY})?"
-NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
-RULE_NAME = "[A-Za-z][A-Za-z0-9_.-]*"
-LABEL_NAME = "[A-Za-z_][A-Za-z0-9_]*"
-_NUMBER_TEXT = "^[-+]?[0-9][0-9_]*(\\.[0-9]+)?%?$"
-_DURATION_TEXT = "^([0-9]+(ms|s|m|h|d))+$"
-
-_DURATION_SCHEMA = {"type": "string", "pattern": _DURATION_TEXT, "examples": ["30s", "5m", "1h30m"]}
-_NUMBER_SCHEMA = {
-    "anyOf": [{"type": "number"}, {"type": "string", "pattern": _NUMBER_TEXT}],
-    "examples": [1000, "20%"],
-}
-_PATTERNS_SCHEMA = {
-    "anyOf": [
-        {"type": "string", "minLength": 1},
-        {"type": "array", "items": {"type": "string", "minLength": 1}, "minItems": 1},
-    ]
-}
-
-
-def _enumerated(kind: type[enum.Enum]) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "enum": [member.value for member in kind]})
-
-
-def _matching(pattern: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "maxLength": 64})
-
-
-_ANY_TEXT = WithJsonSchema({"type": "string", "minLength": 1})
-
-Text = Annotated[str, BeforeValidator(_text), _ANY_TEXT]
-SecretText = Annotated[str, BeforeValidator(_secret_text), _ANY_TEXT]
-ExpressionText = Annotated[
-    str,
-    BeforeValidator(_expression),
-    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "number"}]}),
-]
-Amount = Annotated[Decimal, BeforeValidator(_number), WithJsonSchema(_NUMBER_SCHEMA)]
-Tolerance = Annotated[
-    Decimal, BeforeValidator(lambda v: _not_negative(_number(v))), WithJsonSchema(_NUMBER_SCHEMA)
-]
-Duration = Annotated[timedelta, BeforeValidator(_duration), WithJsonSchema(_DURATION_SCHEMA)]
-PositiveDuration = Annotated[
-    timedelta, BeforeValidator(lambda v: _positive(_duration(v))), WithJsonSchema(_DURATION_SCHEMA)
-]
-Factor = Annotated[
-    Decimal,
-    BeforeValidator(_factor),
-    WithJsonSchema({"type": "number", "minimum": 1, "maximum": MAX_FACTOR}),
-]
-Changes = Annotated[
-    int,
-    BeforeValidator(_changes),
-    WithJsonSchema({"type": "integer", "minimum": 2, "maximum": MAX_CHANGES}),
-]
-StartTime = Annotated[
-    int,
-    BeforeValidator(_start),
-    WithJsonSchema({"type": "string", "pattern": f"^{_TIME_OF_DAY.pattern}$"}),
-]
-EndTime = Annotated[
-    int,
-    BeforeValidator(_end),
-    WithJsonSchema({"type": "string", "pattern": f"^({_TIME_OF_DAY.pattern}|24:00)$"}),
-]
-DayRange = Annotated[
-    tuple[int, ...],
-    BeforeValidator(_day_range),
-    WithJsonSchema({"type": "string", "pattern": f"^{_DAYS_TEXT}$"}),
-]
-Rate = Annotated[
-    tuple[int, timedelta],
-    BeforeValidator(_rate),
-    WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]*/[0-9]+(ms|s|m|h|d)$"}),
-]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_PATTERNS_SCHEMA)]
-SeverityName = Annotated[Severity, BeforeValidator(one_of(Severity)), _enumerated(Severity)]
-ScopeName = Annotated[Scope, BeforeValidator(one_of(Scope)), _enumerated(Scope)]
-Name = Annotated[str, BeforeValidator(_named(NAME)), _matching(NAME)]
-RuleName = Annotated[str, BeforeValidator(_named(RULE_NAME)), _matching(RULE_NAME)]
-LabelName = Annotated[str, BeforeValidator(_named(LABEL_NAME)), _matching(LABEL_NAME)]
-
-
-def _one_or_each(value: object) -> str:
-    return f"{TAG}each" if isinstance(value, dict | list) else f"{TAG}one"
-
-
-_ONE, _EACH = Tag(f"{TAG}one"), Tag(f"{TAG}each")
-_Ladder = Annotated[dict[SeverityName, Amount], Field(min_length=1)]
-_Delays = Annotated[dict[SeverityName, Duration], Field(min_length=1)]
-#: one number, or one per severity
-Threshold = Annotated[
-    Annotated[Amount, _ONE] | Annotated[_Ladder, _EACH], Discriminator(_one_or_each)
-]
-#: one duration, or one per severity
-Delay = Annotated[
-    Annotated[Duration, _ONE] | Annotated[_Delays, _EACH], Discriminator(_one_or_each)
-]
-
-# An absent key is None, which pydantic does not validate; a written `null` is refused.
+# mypy takes the two for one only so
 if TYPE_CHECKING:
     from typing import Optional as Maybe
 else:
-
-    class Maybe:
-        """`Maybe[X]` is X to pydantic."""
-
-        def __class_getitem__(cls, item: object) -> object:
-            return item
+    from alerting.config.values import Maybe
 
 
 def _exactly_one(*pairs: tuple[str, str]) -> dict[str, Any]:
@@ -347,11 +52,12 @@ def _exactly_one(*pairs: tuple[str, str]) -> dict[str, Any]:
     return choices[0] if len(choices) == 1 else {"allOf": choices}
 
 
-# ── sections ────────────────────────────────────────────────────────────────
-
-
 class Section(BaseModel):
-    """A mapping of the file with a closed set of keys."""
+    """A mapping of the file with a closed set of keys.
+
+    A value that cannot be read is its default, an empty list or mapping, or None: a single value
+    without a default is therefore `Maybe`, also where the key is required.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, validate_by_name=False
@@ -429,7 +135,7 @@ class Receiver(Section):
 class RepeatSection(Section):
     """Reminders that come less and less often."""
 
-    first: PositiveDuration = Field(description="The first reminder comes after this time.")
+    first: Maybe[PositiveDuration] = Field(description="The first reminder comes after this time.")
     factor: Factor = Field(
         default=Decimal(2), description="Each further one waits so many times longer."
     )
@@ -438,15 +144,10 @@ class RepeatSection(Section):
     )
 
 
-#: one day or range of days, or a list of them
-Days = Annotated[
-    Annotated[DayRange, _ONE] | Annotated[list[DayRange], Field(min_length=1), _EACH],
-    Discriminator(_one_or_each),
-]
 #: one duration, or reminders that slow down
 RepeatInterval = Annotated[
-    Annotated[PositiveDuration, _ONE] | Annotated[RepeatSection, _EACH],
-    Discriminator(_one_or_each),
+    Annotated[PositiveDuration, ONE] | Annotated[RepeatSection, EACH],
+    Discriminator(one_or_each),
 ]
 
 
@@ -457,13 +158,13 @@ class WindowSection(Section):
         default=tuple(range(len(DAYS))),
         description="The days on which it starts: mon, a range such as mon-fri, or a list of them.",
     )
-    from_: StartTime = Field(
+    from_: Maybe[StartTime] = Field(
         alias="from", description='Hours and minutes in quotes, such as "22:00".'
     )
-    to: EndTime = Field(
+    to: Maybe[EndTime] = Field(
         description="Exclusive; an end before the start is on the next day. Midnight is 24:00."
     )
-    timezone: Text = Field(description="An IANA name, such as Asia/Kolkata.")
+    timezone: Maybe[Text] = Field(description="An IANA name, such as Asia/Kolkata.")
 
 
 class RouteSection(Section):
@@ -504,11 +205,15 @@ class RuleSection(Section):
 
     model_config = ConfigDict(json_schema_extra=_exactly_one(("above", "below")))
 
-    name: RuleName = Field(description="Unique; alerts keep their state while it stays the same.")
-    per: ScopeName = Field(
+    name: Maybe[RuleName] = Field(
+        description="Unique; alerts keep their state while it stays the same."
+    )
+    per: Maybe[ScopeName] = Field(
         description="One alert per account, per wallet (settlement asset) or per symbol."
     )
-    value: ExpressionText = Field(description="The number that is watched, from the API's fields.")
+    value: Maybe[ExpressionText] = Field(
+        description="The number that is watched, from the API's fields."
+    )
     above: Maybe[Threshold] = Field(
         default=None, description="Breached while the value is greater; one number or a ladder."
     )

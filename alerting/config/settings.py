@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from alerting.engine.rules import Ruleset
+from alerting.errors import Problem
 from alerting.exchanges.account import AccountSettings
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
@@ -51,3 +52,5 @@ class Config:
     heartbeat: HeartbeatSettings | None = None
     #: polls are recorded and kept so long; zero: nothing is recorded
     history_keep: timedelta = timedelta(days=30)
+    #: what is valid and can hardly be meant; looked for with Depth.EVERYTHING
+    warnings: tuple[Problem, ...] = ()

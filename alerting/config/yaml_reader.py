@@ -84,6 +84,11 @@ def nothing(path: Path) -> bool:
     return False
 
 
+def why_unread(error: OSError | ValueError) -> str:
+    """Why a file cannot be opened or read, in the system's words."""
+    return getattr(error, "strerror", None) or "this is no usable path"
+
+
 def read_bytes(raw: bytes, *, file: str, secret: Callable[[Path], bool] = nothing) -> Document:
     """As `read_yaml`, from a file's bytes."""
     if len(raw) > MAX_BYTES:

@@ -23,6 +23,7 @@ from alerting.engine.model import (
     State,
 )
 from alerting.engine.rules import Rule
+from alerting.errors import Problem
 from alerting.messages.formats import TEMPLATES
 from alerting.messages.phrases import describe
 from alerting.messages.rendering import context_of, error_text, free_names, make_environment
@@ -32,29 +33,41 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
+#: Makes a problem of a rule, the key of one of its annotations, and what is wrong with it.
+Locate = Callable[[Rule, str, str], Problem]
+
+
+def _by_name(rule: Rule, key: str, message: str) -> Problem:
+    return Problem(file=f"rule {rule.name}", path=f"annotations.{key}", message=message)
+
+
 def check_templates(
-    overrides: Path | None,
-    rules: Iterable[Rule],
-    *,
-    where: Callable[[Rule, str], str] = lambda rule, key: f"rule {rule.name}: annotations.{key}",
-) -> list[str]:
+    overrides: Path | None, rules: Iterable[Rule], *, locate: Locate = _by_name
+) -> list[Problem]:
     """Syntax errors and undefined names in the user's templates and the rules' annotations.
 
-    `where` says where a rule's annotation stands.
+    `locate` knows where a rule's annotation stands.
     """
     problems = [] if overrides is None else _check_folder(overrides)
     for rule in rules:
-        problems += _check_annotations(rule, where)
+        problems += _check_annotations(rule, locate)
     return problems
 
 
-def _check_folder(overrides: Path) -> list[str]:
+def _problem(path: Path | str, line: int | None, message: str) -> Problem:
+    return Problem(file=str(path), line=line, message=message)
+
+
+def _check_folder(overrides: Path) -> list[Problem]:
     if not overrides.is_dir():
-        return [f"{overrides}: there is no such folder of templates"]
+        return [_problem(overrides, None, "there is no such folder of templates")]
     found = sorted(path.name for path in overrides.glob("*.j2"))
-    problems = [
-        f"{overrides / name}:1: no message uses this name; known are {', '.join(TEMPLATES)}"
+    stranger = (
+        f"no message uses this name; known are {', '.join(TEMPLATES)}"
         " (a file to be included starts with _)"
+    )
+    problems = [
+        _problem(overrides / name, 1, stranger)
         for name in found
         if name not in TEMPLATES and not name.startswith("_")
     ]
@@ -64,7 +77,7 @@ def _check_folder(overrides: Path) -> list[str]:
     return problems
 
 
-def _check_template(overrides: Path, name: str) -> list[str]:
+def _check_template(overrides: Path, name: str) -> list[Problem]:
     from jinja2 import TemplateError, TemplateSyntaxError
 
     path = overrides / name
@@ -75,31 +88,30 @@ def _check_template(overrides: Path, name: str) -> list[str]:
         environment.get_template(name)
         names = free_names(environment, name)
     except TemplateSyntaxError as error:
-        where = error.filename or path
-        return [f"{where}:{error.lineno}: {error.message}"]
+        return [_problem(error.filename or path, error.lineno, str(error.message))]
     except (TemplateError, OSError, UnicodeDecodeError) as error:
-        return [f"{path}:1: {error_text(error)}"]
+        return [_problem(path, 1, error_text(error))]
     unknown = [n for n in sorted(names, key=lambda n: (names[n], n)) if n not in known]
     if unknown:
-        return [f"{path}:{names[n]}: {n!r} is undefined{_known(known)}" for n in unknown]
+        return [_problem(path, names[n], f"{n!r} is undefined{_known(known)}") for n in unknown]
     return _try_template(environment, path)
 
 
-def _try_template(environment: Environment, path: Path) -> list[str]:
+def _try_template(environment: Environment, path: Path) -> list[Problem]:
     """Find what goes wrong with samples of everything that can be told."""
-    problems: list[str] = []
+    problems: list[Problem] = []
     for sample in _samples():
         context = context_of(sample, maybe_repeat=True, now=_NOW)
         try:
             with decimal.localcontext(EXACT):
                 environment.get_template(path.name).render(context | {"title": "title"})
         except Exception as error:  # noqa: BLE001 - a template can raise anything
-            problem = f"{path}:{_line(error, path.name)}: {error_text(error)}"
+            problem = _problem(path, _line(error, path.name), error_text(error))
             problems += [] if problem in problems else [problem]
     return problems
 
 
-def _check_annotations(rule: Rule, locate: Callable[[Rule, str], str]) -> list[str]:
+def _check_annotations(rule: Rule, locate: Locate) -> list[Problem]:
     from jinja2 import TemplateSyntaxError, meta
 
     environment = make_environment(None, escape=None, markup=False)
@@ -107,15 +119,15 @@ def _check_annotations(rule: Rule, locate: Callable[[Rule, str], str]) -> list[s
     known = {*annotation_names(), *row.fields, *row.asset_fields, *row.labels, *rule.labels}
     problems = []
     for key, source in rule.annotations.items():
-        where = locate(rule, key)
         try:
             free = meta.find_undeclared_variables(environment.parse(source))
             environment.compile(source)
         except TemplateSyntaxError as error:
-            problems.append(f"{where}: line {error.lineno}: {error.message}")
+            problems.append(locate(rule, key, f"line {error.lineno}: {error.message}"))
             continue
         problems += [
-            f"{where}: {name!r} is undefined{_known(known)}" for name in sorted(free - known)
+            locate(rule, key, f"{name!r} is undefined{_known(known)}")
+            for name in sorted(free - known)
         ]
     return problems
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alerting.engine.model import (
     FailureKind,
@@ -24,13 +23,6 @@ from alerting.engine.rules import (
     Ruleset,
 )
 from alerting.ruletest.series import Gap, Row, Track, whole_row, whole_wallet
-
-# An absent key is None to mypy; to pydantic, a written `null` is an error.
-if TYPE_CHECKING:
-    pass
-else:
-    pass
-
 
 #: what the API gives as the exchange of every row
 EXCHANGE = "EXCHANGE_2"

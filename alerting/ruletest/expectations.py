@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alerting.config.report import Report, misspelt
-from alerting.config.schema import (
-    nearest,
-    show,
-)
+from alerting.config.values import nearest, show
 from alerting.config.yaml_reader import Path as KeyPath
 from alerting.engine.feeds import LABELS, SCOPES
 from alerting.engine.model import (
@@ -28,12 +25,6 @@ from alerting.engine.rules import (
 from alerting.ruletest.case import Expectation, NotifiedExpected, NotNotifiedExpected, StateExpected
 from alerting.ruletest.schema import ExpectedState, ExpectSection
 from alerting.units import format_duration
-
-# An absent key is None to mypy; to pydantic, a written `null` is an error.
-if TYPE_CHECKING:
-    pass
-else:
-    pass
 
 
 def place_of(report: Report, path: KeyPath) -> str:

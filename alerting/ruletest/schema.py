@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator
 from pydantic import Field as Key
 
-from alerting.config.schema import (
+from alerting.config.schema import Section
+from alerting.config.values import (
     Amount,
     BadValueError,
     Duration,
     Name,
     PositiveDuration,
-    Section,
     SeverityName,
     Text,
     one_of,
@@ -32,7 +32,7 @@ from alerting.units import parse_instant
 if TYPE_CHECKING:
     from typing import Optional as Maybe
 else:
-    from alerting.config.schema import Maybe
+    from alerting.config.values import Maybe
 
 
 _DEFAULT_START = datetime(2026, 1, 1, tzinfo=UTC)

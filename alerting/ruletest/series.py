@@ -11,22 +11,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
-from alerting.config.schema import (
-    BadValueError,
-    show,
-)
+from alerting.config.values import BadValueError, show
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.ruletest.schema import amount_of
 from alerting.units import EXACT
-
-# An absent key is None to mypy; to pydantic, a written `null` is an error.
-if TYPE_CHECKING:
-    pass
-else:
-    pass
-
 
 MAX_STEPS = 50_000
 _COUNTED = re.compile(r"(.+?)(?:x([0-9]{1,9}))?")

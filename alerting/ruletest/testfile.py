@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alerting.config.load import Secrets, load_config
 from alerting.config.report import Report, keys_of, kind_of, misspelt, read_as
-from alerting.config.schema import (
+from alerting.config.schema import Section
+from alerting.config.values import (
     BadValueError,
-    Section,
     nearest,
     show,
 )
@@ -40,13 +39,6 @@ from alerting.ruletest.schema import (
 )
 from alerting.ruletest.series import MAX_STEPS, Cell, Gap, Row, Track, cells_of
 from alerting.units import format_duration
-
-# An absent key is None to mypy; to pydantic, a written `null` is an error.
-if TYPE_CHECKING:
-    pass
-else:
-    pass
-
 
 _LONGEST = timedelta(days=3650)
 _TOKEN = re.compile(r"\S+")

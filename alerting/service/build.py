@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from alerting.config.settings import Config
-from alerting.errors import UsageError
 from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.messages.rendering import Renderer
 from alerting.notify.dispatcher import Dispatcher, ReceiverWorker, Result
-from alerting.notify.receivers import build_notifier, receiver_problem
+from alerting.notify.receivers import build_notifier
 from alerting.service.cycle import Cycle
 from alerting.store.state import Store
 
@@ -58,12 +57,3 @@ def build_clients(
         else WalletClient(account, timeout=config.poll.timeout)
         for name, account in config.accounts.items()
     }
-
-
-def workable(config: Config) -> Config:
-    """The configuration, unless a receiver of it could never work."""
-    for name, receiver in config.receivers.items():
-        problem = receiver_problem(receiver)
-        if problem:
-            raise UsageError(f"{config.path}: receivers.{name}: {problem}")
-    return config

@@ -19,7 +19,7 @@ from alerting.errors import StoreError
 from alerting.monitoring.monitor import Monitoring
 from alerting.notify.dispatcher import Result
 from alerting.notify.last_resort import Emergency
-from alerting.service.build import build_clients, build_cycle, workable
+from alerting.service.build import build_clients, build_cycle
 from alerting.service.daemon import Daemon, LoopSettings
 from alerting.service.once import CycleResult, run_once
 from alerting.service.process import Signals, StateLock, Systemd
@@ -98,16 +98,16 @@ class Supervisor:
     ) -> None:
         """The daemon, until a signal or `stop` ends it; `load` reads the rules file again.
 
-        Raises as `run_once`, and UsageError for a receiver that could never work.
+        Raises as `run_once`.
         """
         with self._open() as opened:
             opened.monitoring.start(listen=listen)
             config = self._config
-            clients = build_clients(workable(config))
+            clients = build_clients(config)
             recovered = opened.store.recover()
             if recovered:
                 log.warning("%d messages were being sent when the last run ended", recovered)
-            reloader = Reloader(config.path, lambda: workable(load()))
+            reloader = Reloader(config.path, load)
             self._signals.on_reload(reloader.ask)
             while True:
                 daemon = Daemon(

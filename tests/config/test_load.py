@@ -2,122 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
-import zoneinfo
 from datetime import timedelta
-from decimal import Decimal
-from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alerting import redaction
-from alerting.config import load as config
-from alerting.config.load import Secrets, json_schema, load_config
+from alerting.config.load import Depth, load_config
 from alerting.config.settings import HeartbeatSettings
-from alerting.engine.feeds import NAMES, Scope
-from alerting.engine.model import Direction, Severity
-from alerting.engine.mute_windows import Window
-from alerting.engine.rules import BUILTIN_NAMES, Flapping, ReceiverPolicy, Repeat, Route
+from alerting.engine.feeds import Scope
+from alerting.engine.model import Severity
+from alerting.engine.rules import Flapping, ReceiverPolicy, Repeat, Route
 from alerting.engine.rules import NamePattern as Names
 from alerting.errors import ConfigError
+from tests.support.rules_files import (
+    ACCOUNTS,
+    API_KEY,
+    DATA,
+    ENVIRON,
+    HOOK,
+    ROOT,
+    RULES,
+    SECRET_KEY,
+    D,
+    M,
+    S,
+    messages,
+)
 
-ROOT = Path(__file__).parents[2]
-DATA = Path(__file__).parents[1] / "data" / "config"
-D = Decimal
-M = timedelta(minutes=1)
-S = timedelta(seconds=1)
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
-
-SEED = bytes(range(32))
-SECRET_KEY = SEED.hex()
-API_KEY = Ed25519PrivateKey.from_private_bytes(SEED).public_key().public_bytes_raw().hex()
-HOOK = "json://localhost:1/hook-token-123"
-ENVIRON = {"KEY": API_KEY, "SECRET": SECRET_KEY, "URL": HOOK, "EMPTY": ""}
-
-ACCOUNTS = """accounts:
-  main: {api_key: "${KEY}", secret_key: "${SECRET}"}
-"""
-RECEIVERS = """receivers:
-  desk: {url: "${URL}"}
-"""
-ROUTES = """routes:
-  - receivers: [desk]
-"""
-RULES = """rules:
-  - {name: floor, per: wallet, value: total_balance, below: 1000}
-"""
-
-
-@pytest.fixture(autouse=True)
-def _own_redactor(monkeypatch):
-    """Secrets that one test teaches must not mask another's texts."""
-    fresh = redaction.Redactor()
-    monkeypatch.setattr("alerting.config.load.REDACTOR", fresh)
-    monkeypatch.setattr("alerting.config.report.REDACTOR", fresh)
-    return fresh
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Loads a text, made of the parts above unless others are given."""
-
-    def run(
-        extra="", *, accounts=ACCOUNTS, receivers=RECEIVERS, routes=ROUTES, rules=RULES,
-        secrets=Secrets.REQUIRED, **env,
-    ):  # fmt: skip
-        path = tmp_path / "rules.yaml"
-        path.write_text(accounts + receivers + routes + rules + extra, encoding="utf-8")
-        return load_config(path, environ={**ENVIRON, **env}, secrets=secrets)
-
-    return run
-
-
-@pytest.fixture
-def load_route(load):
-    """Loads one route, given by its keys, and returns it."""
-
-    def run(**keys):
-        lines = "".join(f"    {key}: {value}\n" for key, value in keys.items())
-        return load(routes=ROUTES + lines).ruleset.routes[0]
-
-    return run
-
-
-@pytest.fixture
-def load_mute(load_route):
-    """Loads a route with one window, given by its keys, and returns that."""
-
-    def run(**keys):
-        keys = {"from": '"22:00"', "to": '"07:00"', "timezone": "Asia/Kolkata"} | keys
-        window = ", ".join(f"{key}: {value}" for key, value in keys.items())
-        (loaded,) = load_route(mute=f"[{{{window}}}]").mute
-        return loaded
-
-    return run
-
-
-@pytest.fixture
-def load_rule(load):
-    """Loads one rule, given by its keys, and returns it."""
-
-    def run(**keys):
-        keys = {"name": "r", "per": "wallet", "value": "total_balance", "below": "1000"} | keys
-        lines = "".join(f"    {k.rstrip('_')}: {v}\n" for k, v in keys.items() if v is not None)
-        return load(rules="rules:\n  -" + lines[3:]).ruleset.rules[0]
-
-    return run
-
-
-def messages(call, *args, **kwargs):
-    """The problems that a call raises, with FILE for the file's name."""
-    with pytest.raises(ConfigError) as caught:
-        call(*args, **kwargs)
-    assert caught.value.__cause__ is None
-    return [re.sub(r"^.*?\.yaml:", "FILE:", str(problem)) for problem in caught.value.problems]
 
 
 # one file per fault, named after it
@@ -630,7 +545,7 @@ def test_good_files_load(path):
     load_config(path, environ=ENVIRON)
 
 
-# ── what a file means ───────────────────────────────────────────────────────
+# ── what a file means ──────────────────────────────────────────────────────────
 
 
 def test_a_minimal_file_has_the_documented_defaults(load, tmp_path):
@@ -664,17 +579,6 @@ def test_a_minimal_file_has_the_documented_defaults(load, tmp_path):
         "delivery-failing": (CRITICAL, 5 * M, 0 * S),
         "config-invalid": (WARNING, 0 * S, 0 * S),
     }
-
-
-def test_a_minimal_rule_has_the_documented_defaults(load_rule):
-    rule = load_rule()
-    assert (rule.name, rule.scope, rule.value.text) == ("r", Scope.WALLET, "total_balance")
-    assert (rule.direction, rule.when) == (Direction.BELOW, None)
-    assert (rule.accounts, rule.base_assets, rule.symbols) == (Names(), Names(), Names())
-    assert (rule.labels, rule.annotations) == ({}, {})
-    (level,) = rule.thresholds
-    assert (level.severity, level.line, level.clear) == (WARNING, 1000, 1000)
-    assert (level.for_, level.keep_firing_for) == (0 * S, 0 * S)
 
 
 def test_everything_of_a_file_arrives(load, tmp_path):
@@ -713,86 +617,6 @@ def test_everything_of_a_file_arrives(load, tmp_path):
     assert (suspect.severity, suspect.for_, suspect.keep_firing_for) == (INFO, M, 2 * M)
 
 
-def test_a_ladder_becomes_levels_from_mild_to_worst(load_rule):
-    rule = load_rule(
-        value="margin_ratio",
-        below=None,
-        above="{critical: 35%, info: 0.1, warning: '20%'}",
-        clear="{critical: 30%, info: 10%}",
-        for_="{warning: 1m, critical: 0s}",
-        keep_firing_for="2m",
-    )
-    assert rule.direction is Direction.ABOVE
-    levels = [(r.severity, r.line, r.clear, r.for_, r.keep_firing_for) for r in rule.thresholds]
-    assert levels == [
-        (INFO, D("0.1"), D("0.10"), 0 * S, 2 * M),
-        (WARNING, D("0.20"), D("0.20"), M, 2 * M),
-        (CRITICAL, D("0.35"), D("0.30"), 0 * S, 2 * M),
-    ]
-    assert all(type(level.line) is Decimal for level in rule.thresholds)
-
-
-def test_a_single_threshold_takes_severity_clear_and_delays_of_its_shape(load_rule):
-    rule = load_rule(below="-5", clear="-5.0", severity="critical", for_="{critical: 1m}")
-    (level,) = rule.thresholds
-    assert (level.severity, level.line, level.clear, level.for_) == (CRITICAL, -5, -5, M)
-
-
-@pytest.mark.parametrize(
-    ("match", "expected"),
-    [
-        ("{account: mian}", "unknown account 'mian'; did you mean 'main'?"),
-        ("{receiver: dsk}", "unknown receiver 'dsk'; did you mean 'desk'?"),
-        ("{rule: blnd}", "unknown rule 'blnd'; did you mean 'blind'?"),
-        ("{severity: '!warn'}", "unknown severity 'warn'; did you mean 'warning'?"),
-    ],
-)
-def test_a_route_that_could_never_match_is_refused(load, match, expected):
-    routes = f"routes:\n  - {{match: {match}, receivers: [desk]}}\n  - receivers: [desk]\n"
-    (line,) = messages(load, routes=routes)
-    assert line.endswith(expected)
-
-
-@pytest.mark.parametrize(
-    "match",
-    ["{account: 'm*'}", "{rule: blind}", "{rule: [floor, suspect-data]}", "{symbol: DOGEUSDT}",
-     "{severity: 'crit*'}", "{receiver: desk, base_asset: USDT, exchange: EXCHANGE_2}"],
-)  # fmt: skip
-def test_a_route_may_match_any_label(load, match):
-    load(routes=f"routes:\n  - {{match: {match}, receivers: [desk]}}\n  - receivers: [desk]\n")
-
-
-def test_filters_take_a_list_or_one_text(load_rule):
-    rule = load_rule(
-        per="symbol", accounts="'m*'", base_assets="[USDT, '!INR']", symbols='"!BTCDOMUSDT"'
-    )
-    assert rule.accounts == Names(("m*",))
-    assert rule.base_assets == Names(("USDT", "!INR"))
-    assert rule.symbols == Names(("!BTCDOMUSDT",))
-
-
-def test_texts_of_a_rule_are_taken_as_they_are(load_rule):
-    rule = load_rule(
-        value='"5"',
-        when="total_balance > 0",
-        labels="{team: 'a ${HOME} b'}",
-        annotations="{summary: '{{ value }}', runbook: 'https://x/${Y}'}",
-    )
-    assert (rule.value.text, rule.when.text) == ("5", "total_balance > 0")
-    assert rule.labels == {"team": "a ${HOME} b"}
-    assert rule.annotations == {"summary": "{{ value }}", "runbook": "https://x/${Y}"}
-
-
-def test_a_plain_number_is_an_expression(load_rule):
-    assert load_rule(value="10_000").value.text == "10_000"
-
-
-@pytest.mark.parametrize("scope", list(Scope))
-def test_every_name_of_a_scope_can_be_used(load_rule, scope):
-    for name in NAMES[scope]:
-        assert load_rule(per=scope.value, value=name).value.names == {name}
-
-
 @pytest.mark.parametrize("interval", ["3s", "3000ms", "1m"])
 def test_an_interval_that_uses_exactly_the_rate_limit_is_allowed(load, interval):
     load(f"poll: {{interval: {interval}}}\n")
@@ -810,179 +634,6 @@ def test_the_least_interval_is_rounded_up_to_what_can_be_written(load):
     load("poll: {interval: 8572ms}\n", accounts=strict)
 
 
-# ── repeat, mute, flapping ──────────────────────────────────────────────────
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("15m", Repeat(first=15 * M), id="plain"),
-        pytest.param("{first: 15m}", Repeat(first=15 * M, factor=D(2)), id="factor-by-default"),
-        pytest.param(
-            "{first: 15m, factor: 1.5, max: 4h}",
-            Repeat(first=15 * M, factor=D("1.5"), longest=240 * M),
-            id="all",
-        ),
-        pytest.param(
-            "{first: 1h, factor: 1, max: 1h}",
-            Repeat(first=60 * M, factor=D(1), longest=60 * M),
-            id="least-factor-and-max",
-        ),
-        pytest.param(
-            "{first: 1h, factor: 100}", Repeat(first=60 * M, factor=D(100)), id="largest-factor"
-        ),
-    ],
-)
-def test_a_repeat_interval(load_route, text, expected):
-    assert load_route(repeat_interval=text).repeat == expected
-
-
-def test_reminders_of_any_valid_kind_have_a_time(load_route):
-    """The longest first delay and the largest factor, further than anybody waits."""
-    repeat = load_route(repeat_interval="{first: 3650d, factor: 100}").repeat
-    assert repeat.after(1) == timedelta(days=365_000)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("mon", {0}),
-        ("[sat, sun]", {5, 6}),
-        ("mon-fri", {0, 1, 2, 3, 4}),
-        ("sat-mon", {5, 6, 0}),
-        ("sun-sat", {0, 1, 2, 3, 4, 5, 6}),
-        ("[sun-mon, wed]", {6, 0, 2}),
-    ],
-)
-def test_days_of_a_window(load_mute, text, expected):
-    assert load_mute(days=text).days == expected
-
-
-def test_a_window(load_mute):
-    assert load_mute() == Window(
-        days=frozenset(range(7)),
-        start=22 * 60,
-        end=7 * 60,
-        zone=zoneinfo.ZoneInfo("Asia/Kolkata"),
-    )
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "minutes"),
-    [
-        ("00:00", "24:00", (0, 1440)),
-        ("22:00", "24:00", (1320, 1440)),
-        ("22:00", "00:00", (1320, 1440)),
-        ("00:00", "00:01", (0, 1)),
-        ("23:59", "00:01", (1439, 1)),
-    ],
-)
-def test_times_of_a_window(load_mute, start, end, minutes):
-    window = load_mute(**{"from": f'"{start}"', "to": f"'{end}'"})
-    assert (window.start, window.end) == minutes
-
-
-@pytest.mark.parametrize("start", ["00:00", "12:30"])
-def test_a_window_that_ends_where_it_starts_is_refused(load_mute, start):
-    (line,) = messages(load_mute, **{"from": f'"{start}"', "to": f'"{start}"'})
-    expected = 'is the same as from; for whole days, write from: "00:00" and to: "24:00"'
-    assert line.endswith(f"routes.0.mute.0.to: '{start}' {expected}")
-
-
-@pytest.mark.parametrize("text", ["'7:00'", "'07:0'", "'07:60'", "'24:01'", "'25:00'", "'07:00:00'",
-                                  "' 07:00'", "7", "0700", "7.30", "true", "'٠٧:٠٠'", "noon"])  # fmt: skip
-def test_no_time_of_day(load_mute, text):
-    (line,) = messages(load_mute, to=text)
-    assert "FILE:7:" in line
-    assert "routes.0.mute.0.to" in line
-
-
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        ("asia/kolkata", "did you mean 'Asia/Kolkata'?"),
-        ("kolkata", "did you mean 'Asia/Kolkata'?"),
-        ("Europe/Berlln", "did you mean 'Europe/Berlin'?"),
-        ("Lord Howe", "did you mean 'Australia/Lord_Howe'?"),
-        ("America", "write an IANA name, such as Asia/Kolkata or UTC"),
-        ("localtime", "write an IANA name, such as Asia/Kolkata or UTC"),
-        ("right/UTC", "write an IANA name, such as Asia/Kolkata or UTC"),
-        ("/etc/localtime", "write an IANA name, such as Asia/Kolkata or UTC"),
-        ("'+05:30'", "write an IANA name, such as Asia/Kolkata or UTC"),
-        (r'"a\0b"', "write an IANA name, such as Asia/Kolkata or UTC"),
-        ("x" * 300, "write an IANA name, such as Asia/Kolkata or UTC"),
-    ],
-)
-def test_a_time_zone_that_does_not_exist_is_refused(load_mute, text, hint):
-    (line,) = messages(load_mute, timezone=text)
-    assert re.search(r"routes\.0\.mute\.0\.timezone: unknown time zone '.*'; ", line)
-    assert line.endswith(f"; {hint}")
-
-
-@pytest.fixture
-def no_zones(tmp_path, monkeypatch):
-    """A machine without time zones: neither the system's nor the package tzdata."""
-    monkeypatch.setitem(sys.modules, "tzdata", None)
-    zoneinfo.reset_tzpath(to=[str(tmp_path)])
-    zoneinfo.ZoneInfo.clear_cache()
-    yield
-    zoneinfo.reset_tzpath()
-
-
-def test_a_machine_without_time_zones_is_told_what_to_install(no_zones, load_mute):
-    (line,) = messages(load_mute)
-    assert line.endswith(
-        "routes.0.mute.0.timezone: this machine has no time zone database; "
-        "install the system's package tzdata, or `pip install tzdata`"
-    )
-
-
-def test_without_a_window_no_time_zone_is_looked_for(no_zones, monkeypatch, load):
-    monkeypatch.delattr(zoneinfo, "available_timezones")
-    load()
-
-
-@pytest.mark.parametrize(
-    ("match", "extra", "refused"),
-    [
-        pytest.param("{severity: critical}", "", True, id="critical-only"),
-        pytest.param("{severity: ['!info', '!warning']}", "", True, id="critical-is-left"),
-        pytest.param("{severity: critical}", "mute_critical: true", False, id="muted-as-well"),
-        pytest.param("{severity: [critical, warning]}", "", False, id="and-warning"),
-        pytest.param("{account: main}", "", False, id="any-severity"),
-    ],
-)  # fmt: skip
-def test_a_mute_of_a_route_that_takes_only_critical_needs_mute_critical(
-    load, match, extra, refused
-):
-    window = '{from: "22:00", to: "07:00", timezone: UTC}'
-    routes = (
-        f"routes:\n  - match: {match}\n    receivers: [desk]\n    mute: [{window}]\n    {extra}\n"
-        "  - receivers: [desk]\n"
-    )
-    if refused:
-        (line,) = messages(load, routes=routes)
-        assert "routes.0.mute: has no effect" in line
-    else:
-        assert load(routes=routes).ruleset.routes[0].mute
-
-
-def test_mute_critical_arrives(load_route):
-    mute = '[{from: "22:00", to: "07:00", timezone: UTC}]'
-    assert not load_route(mute=mute).mute_critical
-    assert load_route(mute=mute, mute_critical="true").mute_critical
-
-
-@pytest.mark.parametrize("value", ["true", "false"])
-def test_mute_critical_without_mute_is_refused(load_route, value):
-    assert len(messages(load_route, mute_critical=value)) == 1
-
-
-def test_a_misspelt_mute_is_complained_of_once(load_route):
-    (line,) = messages(load_route, mutes="[]", mute_critical="true")
-    assert line == "FILE:7:5: routes.0.mutes: unknown key; did you mean 'mute'?"
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -996,19 +647,13 @@ def test_flapping(load, text, expected):
     assert load(f"flapping: {text}\n").ruleset.flapping == expected
 
 
-@pytest.mark.parametrize("changes", ["1", "0", "-2", "2.5", "1001", "many", "200%x", "[2]"])
-def test_changes_are_a_whole_number(load, changes):
-    (line,) = messages(load, f"flapping: {{changes: {changes}}}\n")
-    assert "flapping.changes: " in line
-
-
 def test_flapping_must_be_possible_at_the_pace_of_the_polls(load):
     load("poll: {interval: 15s}\nflapping: {changes: 6, within: 91s}\n")
     (line,) = messages(load, "poll: {interval: 15s}\nflapping: {changes: 6, within: 90s}\n")
     assert "flapping.within: with one poll every 15s, more than 6 changes within 1m30s" in line
 
 
-# ── heartbeat and history ───────────────────────────────────────────────────
+# ── heartbeat and history ──────────────────────────────────────────────────────
 
 
 def test_a_heartbeat_pings_once_a_minute_by_default(load):
@@ -1053,36 +698,9 @@ def test_a_heartbeat_s_url(load, url, expected):
         assert messages(load, text) == [f"FILE:9:18: heartbeat.url: {expected}"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "heartbeat: https://x.example/hunter2secret",
-        "heartbeat: {url: hunter2secret}",
-        "heartbeat: {url: 'http://x.example/hunter2secret'}",
-        "heartbeat: {ulr: 'https://x.example/hunter2secret'}",
-        "heartbeat: {url: 1m, every: 'https://x.example/hunter2secret'}",
-        "heartbeat: {url: [hunter2secret]}",
-        "heartbeat: {url: 'https://x.example/hunter2secret', every: x, hunter2secret: 1}",
-        "heartbeat: {'https://x.example/hunter2secret'}",
-        "heartbeat: {url_file: hunter2secret}",
-        "heartbeat: {url: 0123456789012}",
-        "heartbeat: {ulr: 0123456789012}",
-        "heartbeat: {url: &hunter2secret a, url_file: !hunter2secret b}",
-    ],
-)
-def test_no_message_about_the_heartbeat_shows_its_url(load, text):
-    shown = "\n".join(messages(load, f"{text}\n"))
-    assert not any(part in shown for part in ("hunter2secret", "0123456789012"))
-
-
 def test_a_wrong_pace_of_the_heartbeat_is_quoted(load):
     (line,) = messages(load, 'heartbeat: {url: "https://x.example/", every: 12:30}\n')
     assert "heartbeat.every: '12:30' is ambiguous" in line
-
-
-def test_a_heartbeat_s_url_is_masked_from_then_on(load, _own_redactor):
-    load("heartbeat: {url: 'https://x.example/0b1d-77aa'}\n")
-    assert _own_redactor.redact("GET /0b1d-77aa") == "GET /***"
 
 
 @pytest.mark.parametrize(
@@ -1093,196 +711,7 @@ def test_history_is_kept_as_long_as_the_file_says(load, text, expected):
     assert load(f"history: {text}\n").history_keep == timedelta(days=expected)
 
 
-# ── secrets ─────────────────────────────────────────────────────────────────
-
-
-def test_variables_are_replaced_inside_secrets(load):
-    loaded = load(
-        receivers='receivers: {desk: {url: "tgram://${BOT}:${TOKEN}/$5/${CHAT_2}"}}\n',
-        BOT="1234", TOKEN="tok}{en", CHAT_2="${BOT}",
-    )  # fmt: skip
-    assert loaded.receivers["desk"].url.reveal() == "tgram://1234:tok}{en/$5/${BOT}"
-
-
-@pytest.mark.parametrize("part", ["${", "${}", "${A B}", "${1A}", "${KEY", "$ {KEY}${-}"])
-def test_a_malformed_variable_is_refused_at_its_place(load, part):
-    column = 'receivers: {desk: {url: "json://x/'.__len__() + 1 + part.index("${")
-    lines = messages(load, receivers=f'receivers: {{desk: {{url: "json://x/{part}"}}}}\n')
-    assert lines == [f"FILE:3:{column}: receivers.desk.url: `${{` must be followed by NAME}}"]
-
-
-def test_all_unset_variables_are_named(load):
-    lines = messages(load, receivers='receivers: {desk: {url: "json://${A1}/${B1}"}}\n')
-    assert lines == [
-        "FILE:3:33: receivers.desk.url: the environment variable A1 is not set",
-        "FILE:3:39: receivers.desk.url: the environment variable B1 is not set",
-    ]
-
-
-def test_files_hold_secrets_relative_to_the_rules_file(load, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "api").write_text(f"{API_KEY}\n")
-    (tmp_path / "key").write_text(f"{SECRET_KEY}\r\n")
-    url = tmp_path / "url"
-    url.write_text("json://localhost/${NOT_REPLACED} \n")
-    loaded = load(
-        accounts="accounts: {main: {api_key_file: run/api, secret_key_file: key}}\n",
-        receivers=f"receivers: {{desk: {{url_file: {url}}}}}\n",
-    )
-    assert loaded.accounts["main"].api_key.reveal() == API_KEY
-    assert loaded.accounts["main"].secret_key.reveal() == SECRET_KEY
-    assert loaded.receivers["desk"].url.reveal() == "json://localhost/${NOT_REPLACED} "
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "the file is empty"),
-        (b"\n", "the file is empty"),
-        (b"\xff", "the file is not text in UTF-8"),
-        (b"a" * (64 * 1024 + 1), "the file is larger than 64 KiB"),
-        (None, "the file cannot be read: Is a directory"),
-        (b"hooks.example.com/hunter2", "is no Apprise URL; it must start with a service, as slack://"),
-    ],
-)  # fmt: skip
-def test_unusable_secret_files_are_refused(load, tmp_path, content, expected):
-    if content is None:
-        (tmp_path / "f").mkdir()
-    else:
-        (tmp_path / "f").write_bytes(content)
-    lines = messages(load, receivers="receivers: {desk: {url_file: f}}\n")
-    assert lines == [f"FILE:3:30: receivers.desk.url_file: {expected}"]
-
-
-def test_a_file_name_that_cannot_be_one_is_refused(load):
-    lines = messages(load, receivers='receivers: {desk: {url_file: "a\\0b"}}\n')
-    assert lines == [
-        "FILE:3:30: receivers.desk.url_file: the file cannot be read: this is no usable path"
-    ]
-
-
-def test_every_secret_is_masked_from_then_on(load, _own_redactor):
-    load()
-    text = f"{API_KEY} {SECRET_KEY} {HOOK} hook-token-123"
-    assert _own_redactor.redact(text) == "*** *** *** ***"
-
-
-@pytest.mark.parametrize("text", ["''", "5"])
-def test_a_secret_must_be_a_text(load, text):
-    (line,) = messages(load, receivers=f"receivers: {{desk: {{url: {text}}}}}\n")
-    assert line.endswith(("is empty", "is not a text; put it in quotes"))
-
-
-def test_the_settings_do_not_print_secrets(load):
-    shown = repr(load())
-    assert not any(secret in shown for secret in (API_KEY, SECRET_KEY, "hook-token"))
-
-
-LEAKS = [
-    'api_key: hunter2secret, secret_key: "hunter2 secret"',
-    "api_key: [hunter2secret], secret_key: {hunter2secret: hunter2secret}",
-    'api_key: "${HUNTER} hunter2secret", secret_key: "hunter2secret ${"',
-    'api_key: "${HUNTER} ${HUNTER}", secret_key: "${HUNTER}"',
-    "api_key_file: hunter2secret, secret_key_file: hunter2secret",
-    "api_key: 0123456789012, secret_key: 0123456789012",
-    "api_key: *hunter2secret, secret_key: &hunter2secret a",
-    "api_key: !hunter2secret a, secret_key: hunter2secret",
-    "apikey: hunter2secret, secret: 0123456789012",
-    'api_key: "${KEY}", secret_key: "${SECRET}", base_url: "https://u:hunter2secret@x"',
-    'api_key: "${KEY}", secret_key: "${SECRET}", base_url: "https://x/hunter2secret"',
-    'api_key: "${KEY}", secret_key: "${SECRET}", base_url: "hunter2secret://["',
-    "hunter2secret",
-]
-
-
-@pytest.mark.parametrize("keys", LEAKS)
-def test_no_message_about_an_account_shows_a_secret(load, keys):
-    accounts = (
-        f"accounts:\n  main: {keys}\n"
-        if keys == "hunter2secret"
-        else f"accounts:\n  main: {{{keys}}}\n"
-    )
-    shown = "\n".join(messages(load, accounts=accounts, HUNTER="hunter2secret"))
-    assert not any(part in shown for part in ("hunter2secret", "0123456789012", SECRET_KEY))
-
-
-@pytest.mark.parametrize(
-    "receivers",
-    [
-        "receivers: {desk: slack://hunter2secret/a}\n",
-        "receivers: [slack://hunter2secret/a]\n",
-        "receivers: {desk: {url: [slack://hunter2secret/a]}}\n",
-        "receivers: {desk: {url: hunter2secret}}\n",
-        "receivers: {'slack://hunter2secret/a': {url: json://x}}\n",
-        "receivers: {desk: {url: 'hunter2secret ${HUNTER}', url_file: hunter2secret}}\n",
-        "receivers: {desk: {url: hunter2secret: a}}\n",
-    ],
-)
-def test_no_message_about_a_receiver_shows_a_secret(load, receivers):
-    shown = "\n".join(messages(load, receivers=receivers))
-    assert "hunter2secret" not in shown
-
-
-def test_a_url_where_a_receiver_s_name_belongs_is_not_shown(load):
-    lines = messages(load, routes="routes:\n  - receivers: [slack://hunter2secret/a]\n")
-    assert lines == ["FILE:6:17: routes.0.receivers.0: unknown receiver 'slack://...'; known: desk"]
-
-
-def test_a_secret_that_also_stands_elsewhere_is_masked(load):
-    lines = messages(load, "hook-token-123: 1\n")
-    assert lines[0].startswith("FILE:9:1: ***: unknown key")
-
-
-def test_ignored_secrets_need_not_exist(load, _own_redactor):
-    loaded = load(
-        'heartbeat: {url: "${NONE}"}\n',
-        accounts="accounts: {main: {api_key: '${NONE}', secret_key_file: nowhere}}\n",
-        receivers="receivers: {desk: {url: 'tgram://${NONE}/1'}, mail: {url_file: nowhere}}\n",
-        secrets=Secrets.IGNORED,
-    )
-    account = loaded.accounts["main"]
-    assert (account.api_key.reveal(), account.secret_key.reveal()) == ("0" * 64, "0" * 64)
-    assert [r.url.reveal() for r in loaded.receivers.values()] == ["json://127.0.0.1/"] * 2
-    assert loaded.heartbeat.url.reveal() == "http://127.0.0.1/"
-    # a placeholder is no secret: masking it would spoil ordinary texts
-    text = f"{'0' * 64} json://127.0.0.1/ http://127.0.0.1/"
-    assert _own_redactor.redact(text) == text
-
-
-def test_ignored_secrets_are_not_read(load, tmp_path, _own_redactor):
-    (tmp_path / "url").write_text("json://localhost/from-a-file")
-    loaded = load(
-        receivers="receivers: {desk: {url: '${URL}'}, mail: {url_file: url}}\n",
-        secrets=Secrets.IGNORED,
-    )
-    assert {r.url.reveal() for r in loaded.receivers.values()} == {"json://127.0.0.1/"}
-    assert _own_redactor.redact(f"{HOOK} {SECRET_KEY}") == f"{HOOK} {SECRET_KEY}"
-
-
-def test_a_secret_written_into_the_file_is_checked_and_masked_all_the_same(load, _own_redactor):
-    literal = f"receivers: {{desk: {{url: '{HOOK}'}}}}\n"
-    loaded = load(receivers=literal, secrets=Secrets.IGNORED)
-    assert loaded.receivers["desk"].url.reveal() == HOOK
-    assert _own_redactor.redact(HOOK) == "***"
-    wrong = "receivers: {desk: {url: nothing}}\n"
-    assert len(messages(load, receivers=wrong, secrets=Secrets.IGNORED)) == 1
-
-
-@pytest.mark.parametrize(
-    ("keys", "expected"),
-    [
-        ("", "url: is missing; give url or url_file"),
-        ("url: '${NONE', url_file: a", "url_file: excludes url; keep one of the two"),
-        ("url: '${NONE'", "url: `${` must be followed by NAME}"),
-    ],
-)
-def test_ignored_secrets_must_still_be_written_rightly(load, keys, expected):
-    receivers = f"receivers: {{desk: {{{keys}}}}}\n"
-    (line,) = messages(load, receivers=receivers, secrets=Secrets.IGNORED)
-    assert line.endswith(f"receivers.desk.{expected}")
-
-
-# ── base_url ────────────────────────────────────────────────────────────────
+# ── base_url ───────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -1321,87 +750,7 @@ def test_base_url(load, url, expected):
         assert line == f"FILE:2:64: accounts.main.base_url: {expected}"
 
 
-# ── all problems at once ────────────────────────────────────────────────────
-
-
-def test_what_is_unreadable_is_complained_of_once(load):
-    """Nothing follows from accounts and receivers that cannot be read."""
-    lines = messages(
-        load,
-        accounts="accounts: 5\n",
-        receivers="",
-        rules=RULES.replace("below: 1000", "below: 1000, accounts: [main]"),
-    )
-    assert lines == [
-        "FILE:1:1: receivers: is missing",
-        "FILE:1:11: accounts: must be a mapping (`key: value` lines), not 5",
-    ]
-
-
-def test_a_rule_without_a_readable_scope_is_checked_with_all_names(load_rule):
-    lines = messages(load_rule, per="wallt", value="concentration - snapshot_ag")
-    assert [line.split(": ", 2)[1] for line in lines] == ["rules.0.per", "rules.0.value"]
-
-
-def test_one_unreadable_part_hides_no_other(load_rule):
-    lines = messages(
-        load_rule, below="x", clear="5", value="nonsens", when="1", labels="{rule: a}", for_="5"
-    )
-    assert [line.split(": ", 2)[1] for line in lines] == [
-        "rules.0.value", "rules.0.below", "rules.0.when", "rules.0.labels.rule", "rules.0.for",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("section", ["accounts", "receivers", "routes", "rules", "poll", "builtin",
-                                     "flapping", "heartbeat", "history"])  # fmt: skip
-@pytest.mark.parametrize(
-    "value", ["5", "text", "[]", "{}", "[5]", "{a: 5}", "[[]]", "{a: {}}", "null", "true"]
-)
-def test_any_section_may_be_nonsense(load, section, value):
-    parts = {"accounts": ACCOUNTS, "receivers": RECEIVERS, "routes": ROUTES, "rules": RULES}
-    extra = "" if section in parts else f"{section}: {value}\n"
-    given = parts | ({} if extra else {section: f"{section}: {value}\n"})
-    if value == "{}" and section in {"poll", "builtin", "flapping", "history"}:
-        return
-    lines = messages(load, extra, **given)
-    assert all(section in line for line in lines if "unknown" not in line)
-
-
-@pytest.mark.parametrize("key", ["name", "per", "value", "above", "below", "severity", "clear", "for",
-                                 "keep_firing_for", "when", "accounts", "base_assets", "symbols",
-                                 "labels", "annotations"])  # fmt: skip
-@pytest.mark.parametrize(
-    "value", ["[]", "{}", "[5]", "{a: 5}", "[[]]", "{a: {}}", "null", "true", "''", '"\\0"']
-)
-def test_any_key_of_a_rule_may_be_nonsense(load_rule, key, value):
-    if value == "{}" and key in {"labels", "annotations"}:
-        return
-    assert any(f"rules.0.{key}" in line for line in messages(load_rule, **{key: value}))
-
-
-@pytest.mark.parametrize("key", ["match", "receivers", "repeat_interval", "mute", "mute_critical"])
-@pytest.mark.parametrize(
-    "value", ["[]", "{}", "[5]", "{a: 5}", "[[]]", "[{}]", "{a: {}}", "null", "true", "''", '"\\0"']
-)
-def test_any_key_of_a_route_may_be_nonsense(load, key, value):
-    if (key, value) in {("match", "{}"), ("mute_critical", "true")}:
-        return
-    keys = {"receivers": "[desk]", "mute": '[{from: "22:00", to: "07:00", timezone: UTC}]'}
-    lines = [f"    {name}: {given}\n" for name, given in (keys | {key: value}).items()]
-    routes = "routes:\n  -" + "".join(lines)[3:]
-    assert any(f"routes.0.{key}" in line for line in messages(load, routes=routes))
-
-
-@pytest.mark.parametrize("key", ["days", "from", "to", "timezone"])
-@pytest.mark.parametrize(
-    "value", ["[]", "{}", "[5]", "{a: 5}", "[[]]", "{a: {}}", "null", "true", "''", '"\\0"']
-)
-def test_any_key_of_a_window_may_be_nonsense(load_mute, key, value):
-    lines = messages(load_mute, **{key: value})
-    assert any(f"routes.0.mute.0.{key}" in line for line in lines)
-
-
-# ── the file itself ─────────────────────────────────────────────────────────
+# ── the file itself ────────────────────────────────────────────────────────────
 
 
 def test_a_missing_file_is_a_problem_of_its_own(tmp_path):
@@ -1429,7 +778,7 @@ def test_a_huge_file_is_not_read(tmp_path):
     assert lines == ["FILE:1:1: is 1048577 bytes long; at most 1048576 are read"]
 
 
-# ── the reference and the schema ────────────────────────────────────────────
+# ── the example ────────────────────────────────────────────────────────────────
 
 
 def example_environ():
@@ -1470,45 +819,50 @@ def test_what_the_example_shows_in_comments_loads(tmp_path):
     assert loaded.heartbeat.every == M
 
 
-def test_the_example_sets_or_names_every_key():
-    text = (ROOT / "rules.example.yaml").read_text(encoding="utf-8")
-    missing = [key for key in _keys(json_schema()) if f"{key}:" not in text]
-    assert missing == []
+# ── how far it is looked at ─────────────────────────────────────────────────
 
 
-def _keys(schema):
-    sections = [schema, *schema["$defs"].values()]
-    return {key for section in sections for key in section.get("properties", {})}
+def test_what_the_file_leads_to_is_refused_all_at_once_with_its_place(load, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "text.txt.j2").write_text("a\n{{ acount }}")
+    wrong = {
+        "extra": "templates: own\n",
+        "rules": RULES.replace("1000", "1000, annotations: {summary: '{{ valeu }}'}"),
+        "URL": "nosuch://token123456",
+    }
+    assert load(**wrong).warnings == ()
+    with pytest.raises(ConfigError) as caught:
+        load(depth=Depth.EVERYTHING, **wrong)
+    template, receiver, annotation = map(str, caught.value.problems)
+    assert template.startswith(f"{tmp_path}/own/text.txt.j2:2: 'acount' is undefined; known are ")
+    assert receiver.startswith(f"{tmp_path}/rules.yaml:4:15: receivers.desk.url: ")
+    assert annotation.startswith(
+        f"{tmp_path}/rules.yaml:8:90: rules.0.annotations.summary: 'valeu' is undefined"
+    )
+    assert "token123456" not in str(caught.value)
 
 
-def test_the_schema_describes_every_key():
-    schema = json_schema()
-    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
-    assert schema["required"] == ["accounts", "receivers", "routes", "rules"]
-    for section in (schema, *schema["$defs"].values()):
-        assert section["additionalProperties"] is False
-        for key, described in section["properties"].items():
-            assert described.get("description"), key
-    assert set(schema["$defs"]["Builtin"]["properties"]) == {"tolerance", *BUILTIN_NAMES}
-    json.dumps(schema)
+def test_a_file_that_is_wrong_itself_is_not_looked_into_further(load):
+    wrong = RULES.replace("1000", "x, annotations: {summary: '{{ valeu }}'}")
+    (line,) = messages(load, rules=wrong, depth=Depth.EVERYTHING)
+    assert "rules.0.below" in line
 
 
-def test_the_schema_s_defaults_fit_its_patterns():
-    schema = json_schema()
-    for section in (schema, *schema["$defs"].values()):
-        for key, described in section["properties"].items():
-            if "default" in described and "pattern" in described:
-                assert re.search(described["pattern"], described["default"]), key
-    assert schema["$defs"]["Poll"]["properties"]["interval"]["default"] == "15s"
+def test_keys_that_do_not_belong_together_are_a_warning_with_its_place(load, tmp_path):
+    assert load(depth=Depth.EVERYTHING).warnings == ()
+    (warning,) = load(depth=Depth.EVERYTHING, SECRET="ab" * 32).warnings
+    assert (warning.file, warning.line, warning.path) == (
+        str(tmp_path / "rules.yaml"),
+        2,
+        "accounts.main",
+    )
+    assert "not the public half" in warning.message
 
 
 def test_loading_the_module_brings_no_http_client():
     code = (
-        "import sys, alerting.config; print({'requests', 'apprise', 'jinja2'} & set(sys.modules))"
+        "import sys, alerting.config.load;"
+        " print({'requests', 'apprise', 'jinja2'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
-
-
-def test_the_module_offers_the_schema():
-    assert config.json_schema is json_schema

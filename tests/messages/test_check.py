@@ -61,12 +61,12 @@ def test_check_finds_what_would_fail_with_file_and_line(tmp_path, name, template
     (tmp_path / name).write_text(template)
     problems = check_templates(tmp_path, [])
     assert problems
-    assert problems[0].startswith(f"{tmp_path / name}{problem}"), problems
+    assert str(problems[0]).startswith(f"{tmp_path / name}{problem}"), problems
 
 
 def test_check_finds_a_missing_folder(tmp_path):
     (problem,) = check_templates(tmp_path / "nosuch", [])
-    assert "no such folder" in problem
+    assert "no such folder" in str(problem)
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_check_reads_annotations_by_the_rules_scope(annotations, kwargs, problem
     if problem is None:
         assert problems == []
     else:
-        assert problem in problems[0]
-        assert problems[0].startswith("rule floor: annotations.")
+        assert problem in str(problems[0])
+        assert str(problems[0]).startswith("rule floor: annotations.")
 
 
 # ── what docs/messages.md says that templates can use ───────────────────────

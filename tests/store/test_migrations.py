@@ -27,6 +27,7 @@ import pytest
 
 from alerting.engine import evaluation
 from alerting.engine.builtin import ProgramFacts
+from alerting.engine.feeds import Scope
 from alerting.engine.model import (
     PROGRAM,
     AccountState,
@@ -39,7 +40,6 @@ from alerting.engine.model import (
     State,
 )
 from alerting.engine.rules import Flapping
-from alerting.engine.feeds import Scope
 from alerting.errors import StoreError
 from alerting.messages.formats import Format
 from alerting.messages.rendering import Renderer
