@@ -12,11 +12,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from alerting.engine import evaluation
-from alerting.engine.model import Severity
+from alerting.engine.model import Poll, Severity
 from alerting.engine.rules import BUILTIN_NAMES, BuiltinRule, Route, Ruleset
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.sandbox.exchange import wallet_body
-from alerting.store.history import Seen
 from alerting.store.state import Store
 
 INTERVAL = timedelta(seconds=15)
@@ -56,7 +55,8 @@ def main():
             sizes += len(body)
             snapshot = parse_wallet(body.encode(), account="main", observed_at=at)
             judge = functools.partial(evaluation.evaluate, rules, outcome=snapshot, now=at)
-            store.evaluate("main", judge, seen=Seen(body=body, error=None))
+            poll = Poll(at=at, account="main", body=body, outcome=snapshot)
+            store.evaluate("main", judge, poll=poll)
         seconds = time.perf_counter() - began
         store.close()
         grown = path.stat().st_size - empty

@@ -28,9 +28,5 @@ def _export(args: argparse.Namespace) -> int:
         raise UsageError(f"--to {args.until} is not after --from {args.since}")
     with contextlib.closing(context.open_store(args, context.config(args))) as store:
         for poll in store.history(since=since, until=until):
-            print(
-                write_record(
-                    at=poll.at, account=poll.account, body=poll.seen.body, error=poll.seen.error
-                )
-            )
+            print(write_record(at=poll.at, account=poll.account, body=poll.body, error=poll.error))
     return FINE

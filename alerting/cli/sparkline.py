@@ -58,7 +58,7 @@ def _series(
         at = now - span + (number + 1) * step
         poll = store.last_poll(account, at=at)
         fresh = poll is not None and at - poll.at <= max(step, _SHORTEST_STEP)
-        series.append(_values(poll.seen.body, account, at) if poll and fresh else {})
+        series.append(_values(poll.body, account, at) if poll and fresh else {})
     return series
 
 

@@ -18,7 +18,7 @@ from alerting.engine.samples import Sample, account_sample, samples
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch import answers
 from alerting.exchanges.strict_json import AnswerError
-from alerting.store.history import PastChange, PastMessage, PastPoll
+from alerting.store.history import PastChange, PastMessage, RecordedPoll
 from alerting.units import EXACT, format_duration, plain, rfc3339
 
 _CHANGES = 6
@@ -36,7 +36,7 @@ class ExplainStore(Protocol):
     def memory(self, account: str) -> Memory:
         """What is remembered of an account."""
 
-    def last_poll(self, account: str, *, at: datetime) -> PastPoll | None:
+    def last_poll(self, account: str, *, at: datetime) -> RecordedPoll | None:
         """The last recorded poll of an account up to an instant that gave a body."""
 
     def transitions(self, fingerprint: str, *, until: datetime, most: int) -> Sequence[PastChange]:
@@ -90,11 +90,11 @@ def _samples(
         yield account_sample(memory.account, question.at), question.at
         return
     poll = store.last_poll(memory.account.name, at=question.at)
-    if poll is None or poll.seen.body is None:
+    if poll is None or poll.body is None:
         return
     try:
         snapshot = answers.parse_wallet(
-            poll.seen.body.encode("utf-8", "surrogatepass"),
+            poll.body.encode("utf-8", "surrogatepass"),
             account=poll.account,
             observed_at=poll.at,
         )

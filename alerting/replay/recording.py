@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from alerting.engine.model import FailureKind, PollFailure, PollOutcome
+from alerting.engine.model import FailureKind, Poll, PollFailure, PollOutcome
 from alerting.errors import AlertingError
 from alerting.exchanges.coinswitch.answers import snapshot_from_object
 from alerting.exchanges.strict_json import AnswerError, JsonNumber, Pairs, loads, parse
@@ -43,17 +43,6 @@ _GZIP = b"\x1f\x8b"
 
 class RecordingError(AlertingError):
     """A recording cannot be read; the text starts with FILE:LINE and says what is allowed."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
-    """One poll as it was recorded."""
-
-    at: datetime
-    account: str
-    outcome: PollOutcome
-    #: 1-based
-    line: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,14 +75,14 @@ def write_record(
 # ── reading ─────────────────────────────────────────────────────────────────
 
 
-def read_records(lines: Iterable[str], *, file: str) -> Iterator[Record]:
+def read_records(lines: Iterable[str], *, file: str) -> Iterator[Poll]:
     """The records of a recording in their order; blank lines are skipped."""
     before: datetime | None = None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
-        record = _record(line, where, number)
+        record = _record(line, where)
         if before is not None and record.at < before:
             _fail(
                 where,
@@ -155,7 +144,7 @@ def _unreadable(where: str, error: OSError | ValueError) -> RecordingError:
 # ── one line ────────────────────────────────────────────────────────────────
 
 
-def _record(line: str, where: str, number: int) -> Record:
+def _record(line: str, where: str) -> Poll:
     document, flaw = _document(line, where)
     for key in document:
         if key not in _KEYS:
@@ -172,7 +161,7 @@ def _record(line: str, where: str, number: int) -> Record:
         outcome = _answer(document["body"], account, at)
     else:
         outcome = _failure(document["error"], account, where)
-    return Record(at=at, account=account, outcome=outcome, line=number)
+    return Poll(at=at, account=account, outcome=outcome)
 
 
 def _document(line: str, where: str) -> tuple[dict[str, object], AnswerError | None]:

@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.identity import short_id
-from alerting.engine.model import Item, Notification, Transition
+from alerting.engine.model import Item, Notification, Poll, Transition
 from alerting.engine.rules import Ruleset
 from alerting.engine.simulation import Simulation
 from alerting.errors import UsageError
 from alerting.replay import report
 from alerting.replay.comparison import Comparison, Difference, Evaluated, Event, Sent
-from alerting.replay.recording import OpenRecording, Record, open_recording, read_records
+from alerting.replay.recording import OpenRecording, open_recording, read_records
 from alerting.replay.tally import Tally
 from alerting.terminal import Paint
 from alerting.units import plain, rfc3339
@@ -84,7 +84,7 @@ def replay(
             out.flush()
 
 
-def _within(records: Iterable[Record], options: Options) -> Iterator[Record]:
+def _within(records: Iterable[Poll], options: Options) -> Iterator[Poll]:
     for record in records:
         if options.until is not None and record.at >= options.until:
             return
@@ -93,7 +93,7 @@ def _within(records: Iterable[Record], options: Options) -> Iterator[Record]:
 
 
 def _replayed(
-    ruleset: Ruleset, records: Iterable[Record], options: Options, paint: Paint
+    ruleset: Ruleset, records: Iterable[Poll], options: Options, paint: Paint
 ) -> Iterator[str]:
     tally = Tally(ruleset, options.zone)
     lines = report.StepLines(ruleset, paint)
@@ -106,7 +106,7 @@ def _replayed(
 
 
 def _compared(
-    old: Ruleset, new: Ruleset, records: Iterable[Record], options: Options, paint: Paint
+    old: Ruleset, new: Ruleset, records: Iterable[Poll], options: Options, paint: Paint
 ) -> Iterator[str]:
     tallies = [Tally(old, options.zone), Tally(new, options.zone)]
     counts = report.DifferenceCounts()
@@ -121,7 +121,7 @@ def _compared(
         yield from counts.lines()
 
 
-def _turns(simulation: Simulation, tally: Tally, records: Iterable[Record]) -> Iterator[Evaluated]:
+def _turns(simulation: Simulation, tally: Tally, records: Iterable[Poll]) -> Iterator[Evaluated]:
     for record in records:
         evaluation = simulation.feed(record.outcome, at=record.at)
         opened, closed = tally.take(evaluation, record.outcome)
@@ -129,7 +129,7 @@ def _turns(simulation: Simulation, tally: Tally, records: Iterable[Record]) -> I
 
 
 def _differences(
-    rulesets: list[Ruleset], tallies: list[Tally], records: Iterable[Record]
+    rulesets: list[Ruleset], tallies: list[Tally], records: Iterable[Poll]
 ) -> Iterator[Difference]:
     comparison = Comparison()
     simulations = [Simulation(ruleset) for ruleset in rulesets]
@@ -225,7 +225,7 @@ class ProgressBar:
         self._drawn = False
         self._due = 0.0
 
-    def watch(self, records: Iterable[Record]) -> Iterator[Record]:
+    def watch(self, records: Iterable[Poll]) -> Iterator[Poll]:
         """The records, while the bar moves."""
         for record in records:
             if self._on and time.monotonic() >= self._due:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alerting.engine import samples as metrics
+from alerting.engine import samples
 from alerting.engine.feeds import Scope
 from alerting.engine.model import Notification, PollFailure, Snapshot, State
 from alerting.engine.rules import Rule, Ruleset
@@ -168,7 +168,7 @@ def _judged(rule: Rule, snapshot: Snapshot) -> Iterator[AlertState]:
     if rule.scope is Scope.ACCOUNT or not rule.accounts.matches(snapshot.account):
         return
     with decimal.localcontext(EXACT):
-        for sample in metrics.samples(snapshot, rule.scope):
+        for sample in samples.samples(snapshot, rule.scope):
             if not rule.base_assets.matches(sample.labels["base_asset"]):
                 continue
             if "symbol" in sample.labels and not rule.symbols.matches(sample.labels["symbol"]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -19,7 +19,6 @@ from alerting.engine.model import (
     AccountState,
     Memory,
     Poll,
-    PollFailure,
 )
 from alerting.engine.rules import Ruleset
 from alerting.errors import StoreError
@@ -28,7 +27,6 @@ from alerting.notify.dispatcher import Dispatcher
 from alerting.redaction import REDACTOR
 from alerting.service.polling import broken_poll
 from alerting.service.schedule import align_to_schedule
-from alerting.store.history import Seen
 from alerting.units import format_duration, plain
 
 log = logging.getLogger("alerting")
@@ -38,7 +36,7 @@ class CycleStore(Protocol):
     """What is asked of the state; each method raises StoreError where it cannot be used."""
 
     def evaluate(
-        self, account: str, judge: Callable[[Memory], Evaluation], *, seen: Seen | None = None
+        self, account: str, judge: Callable[[Memory], Evaluation], *, poll: Poll | None = None
     ) -> Evaluation:
         """Load a memory, judge it, store what follows and what was seen: all or nothing."""
 
@@ -83,7 +81,7 @@ class Cycle:
             self._warn_if_polls_too_rare(memory.account, now)
             return evaluate(self.ruleset, memory, outcome, now=now)
 
-        self._finish(self.store.evaluate(account, judge_now, seen=self._seen(poll)))
+        self._finish(self.store.evaluate(account, judge_now, poll=self._recorded(poll)))
 
     def _warn_if_polls_too_rare(self, account: AccountState, now: datetime) -> None:
         """Say so where polls are so rare that no `for` could ever pass."""
@@ -97,12 +95,11 @@ class Cycle:
                 format_duration(longest),
             )
 
-    def _seen(self, poll: Poll | None) -> Seen | None:
-        if poll is None or not self.keep_history:
-            return None
-        if isinstance(poll.outcome, PollFailure):
-            return Seen(body=None, error=str(poll.outcome))
-        return None if poll.body is None else Seen(body=REDACTOR.redact(poll.body), error=None)
+    def _recorded(self, poll: Poll | None) -> Poll | None:
+        """What is kept of a poll for the history."""
+        if poll is None or not self.keep_history or poll.body is None:
+            return poll if self.keep_history else None
+        return replace(poll, body=REDACTOR.redact(poll.body))
 
     def judge_safely(self, poll: Poll) -> None:
         """As `judge`; a mistake of ours in judging counts as a failed poll, so that it is told."""

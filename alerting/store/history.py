@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerting.engine.model import Notification, Severity, State, Transition
+from alerting.engine.model import Notification, Poll, PollFailure, Severity, State, Transition
 from alerting.store import documents
 from alerting.store.database import Connection, Database
 from alerting.store.documents import from_micros, to_micros
@@ -26,20 +26,13 @@ _FAMILIAR = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Seen:
-    """What a poll gave, for the history: the answer's text, or why there is none."""
-
-    body: str | None
-    error: str | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PastPoll:
-    """A recorded poll."""
+class RecordedPoll:
+    """A poll as it is kept: the answer's text, or why there is none."""
 
     at: datetime
     account: str
-    seen: Seen
+    body: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +75,7 @@ class History:
         since: datetime | None = None,
         until: datetime | None = None,
         account: str | None = None,
-    ) -> Iterator[PastPoll]:
+    ) -> Iterator[RecordedPoll]:
         """Recorded polls in the order of time, a page at a time; `until` is exclusive."""
         after = (to_micros(since) if since else -_FOREVER, -1)
         before = to_micros(until) if until else _FOREVER
@@ -100,7 +93,7 @@ class History:
                 return
             after = rows[-1][:2]
 
-    def last_poll(self, account: str, *, at: datetime) -> PastPoll | None:
+    def last_poll(self, account: str, *, at: datetime) -> RecordedPoll | None:
         """The last recorded poll of an account up to an instant that gave a body."""
         with self._database.reading("its history") as connection:
             row = connection.execute(
@@ -144,12 +137,16 @@ class History:
             return [_past_message(row, fingerprint) for row in reversed(rows)]
 
 
-def record_poll(connection: Connection, account: str, seen: Seen, *, at: datetime) -> None:
-    """Keep what a poll gave."""
-    body = None if seen.body is None else _pack(seen.body)
+def record_poll(connection: Connection, poll: Poll, *, at: datetime) -> None:
+    """Keep what a poll gave, if it gave anything, under the instant that it was judged by."""
+    failed = isinstance(poll.outcome, PollFailure)
+    error = str(poll.outcome) if failed else None
+    body = None if failed or poll.body is None else _pack(poll.body)
+    if error is None and body is None:
+        return
     connection.execute(
-        "INSERT INTO history (account, at, body, error) VALUES (?, ?, ?, ?)",
-        (account, to_micros(at), body, seen.error),
+        "INSERT INTO history (account, at, body, error, feed) VALUES (?, ?, ?, ?, ?)",
+        (poll.account, to_micros(at), body, error, poll.feed),
     )
 
 
@@ -189,9 +186,9 @@ def _unpack(packed: bytes) -> str:
     return text.decode("utf-8", "surrogatepass")
 
 
-def _past_poll(at: int, account: str, packed: bytes | None, error: str | None) -> PastPoll:
+def _past_poll(at: int, account: str, packed: bytes | None, error: str | None) -> RecordedPoll:
     body = None if packed is None else _unpack(packed)
-    return PastPoll(at=from_micros(at), account=account, seen=Seen(body=body, error=error))
+    return RecordedPoll(at=from_micros(at), account=account, body=body, error=error)
 
 
 def _past_message(row: tuple[Any, ...], fingerprint: str) -> PastMessage:

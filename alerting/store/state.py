@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from alerting.engine.evaluation import Evaluation
-from alerting.engine.model import AccountState, Alert, Memory, Notified, Severity
+from alerting.engine.model import AccountState, Alert, Memory, Notified, Poll, Severity
 from alerting.store import documents, history, outbox, silences
 from alerting.store.database import Connection, Database
 from alerting.store.documents import from_micros, to_micros
-from alerting.store.history import History, Seen
+from alerting.store.history import History
 from alerting.store.outbox import Outbox, Receivers
 from alerting.store.silences import Silences
 
@@ -33,20 +33,20 @@ class EngineMemory:
         self._outbox = outbox
 
     def evaluate(
-        self, account: str, judge: Callable[[Memory], Evaluation], *, seen: Seen | None = None
+        self, account: str, judge: Callable[[Memory], Evaluation], *, poll: Poll | None = None
     ) -> Evaluation:
         """Load an account's memory, judge it, and store memory and messages: all or nothing.
 
         `judge` must be pure and quick: it runs inside the transaction, so that no other process can
-        change the memory meanwhile. `seen` is what is to be recorded of the poll.
+        change the memory meanwhile. `poll` is recorded; None: nothing is.
         """
         with self._database.transaction() as connection:
             with self._database.content(_about(account)):
                 before = _memory(connection, account)
             evaluation = judge(before)
             self._save(connection, account, before, evaluation)
-            if seen is not None:
-                history.record_poll(connection, account, seen, at=evaluation.at)
+            if poll is not None:
+                history.record_poll(connection, poll, at=evaluation.at)
         return evaluation
 
     def memory(self, account: str) -> Memory:

@@ -10,10 +10,10 @@ import pytest
 
 from alerting.cli.sparkline import bars, sparklines
 from alerting.engine import evaluation
+from alerting.engine.model import Poll
 from alerting.sandbox.exchange import wallet_body
-from alerting.store.history import Seen
 from alerting.store.state import Store
-from tests.support.factories import T0, D, make_failure, make_ruleset
+from tests.support.factories import T0, D, make_failure, make_ruleset, make_snapshot
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,8 @@ def test_the_last_day_of_a_wallet(tmp_path):
         now = T0 + timedelta(hours=24 - hours)
         body = json.dumps(wallet_body(total="2000", available=available))
         judge = functools.partial(evaluation.evaluate, ruleset, outcome=make_failure(), now=now)
-        store.evaluate("main", judge, seen=Seen(body=body, error=None))
+        poll = Poll(at=now, account="main", body=body, outcome=make_snapshot(at=now))
+        store.evaluate("main", judge, poll=poll)
     lines = list(sparklines(store, "main", now=T0 + timedelta(hours=24)))
     store.close()
     assert [(what, line.replace(" ", ""), span) for what, line, span in lines] == [

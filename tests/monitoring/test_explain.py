@@ -8,11 +8,11 @@ import json
 import pytest
 
 from alerting.engine import evaluation
+from alerting.engine.model import Poll
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.monitoring.explain import Question, explain
 from alerting.sandbox.exchange import wallet_body
-from alerting.store.history import Seen
 from tests.support.factories import CRITICAL, INFO, T0, M, make_rule, make_ruleset, make_threshold
 
 FLOOR = make_rule(
@@ -28,7 +28,8 @@ def see(store, available, at):
     body = json.dumps(wallet_body(total="2000", available=available))
     snapshot = parse_wallet(body.encode(), account="main", observed_at=at)
     judge = functools.partial(evaluation.evaluate, RULESET, outcome=snapshot, now=at)
-    store.evaluate("main", judge, seen=Seen(body=body, error=None))
+    poll = Poll(at=at, account="main", body=body, outcome=snapshot)
+    store.evaluate("main", judge, poll=poll)
 
 
 def ask(store, *, at, rule="floor", symbol=None, present=True):

@@ -115,7 +115,7 @@ def told(notification):
 
 def test_a_recorded_run_replays_as_it_was(live):
     recording = [
-        write_record(at=p.at, account=p.account, body=p.seen.body, error=p.seen.error)
+        write_record(at=p.at, account=p.account, body=p.body, error=p.error)
         for p in live.store.history()
     ]
     assert len(recording) == len(SCRIPT)

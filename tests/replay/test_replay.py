@@ -21,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerting.engine.feeds import Scope
-from alerting.engine.model import Direction
+from alerting.engine.model import Direction, Poll
 from alerting.engine.mute_windows import Window
 from alerting.engine.rules import Flapping
 from alerting.errors import UsageError
-from alerting.replay.recording import OpenRecording, Record, write_record
+from alerting.replay.recording import OpenRecording, write_record
 from alerting.replay.replay import Options, ProgressBar, replay, zone_of
 from alerting.units import plain, rfc3339
 from tests.support.factories import (
@@ -692,7 +692,7 @@ class Terminal(io.StringIO):
 def watch(stream, size):
     recording = OpenRecording(lines=iter(()), position=lambda: size // 4, size=size)
     bar = ProgressBar(stream, recording)
-    records = [Record(at=T0, account="main", outcome=make_failure(), line=n) for n in range(1000)]
+    records = [Poll(at=T0, account="main", outcome=make_failure()) for _ in range(1000)]
     assert list(bar.watch(records)) == records
     bar.clear()
     return stream.getvalue()

@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from alerting.engine.model import Poll
 from alerting.errors import StoreError
-from alerting.store.history import PastPoll, Seen
-from tests.support.factories import CRITICAL, T0, WARNING, M, S
+from alerting.store.history import RecordedPoll
+from tests.support.factories import CRITICAL, T0, WARNING, M, S, make_failure, make_snapshot
 from tests.support.stores import see
 
 BODY = '{"data": {"asset": [], "odd": "\ud800", "text": "₹"}}'
@@ -16,17 +17,21 @@ BODY = '{"data": {"asset": [], "odd": "\ud800", "text": "₹"}}'
 
 def record(store, at, *, account="main", body=BODY, error=None):
     available = None if body is None else "2000"
-    see(store, available, at, account=account, seen=Seen(body=body, error=error))
+    outcome = make_snapshot(at=at, account=account)
+    if error is not None:
+        outcome = make_failure(text=error, account=account)
+    poll = Poll(at=at, account=account, body=body, outcome=outcome)
+    see(store, available, at, account=account, poll=poll)
 
 
 def test_polls_come_back_to_the_byte_in_the_order_of_time(store):
     record(store, T0 + S, account="b")
     record(store, T0)
-    record(store, T0 + 2 * S, body=None, error="network: refused")
+    record(store, T0 + 2 * S, body=None, error="refused")
     assert list(store.history()) == [
-        PastPoll(at=T0, account="main", seen=Seen(body=BODY, error=None)),
-        PastPoll(at=T0 + S, account="b", seen=Seen(body=BODY, error=None)),
-        PastPoll(at=T0 + 2 * S, account="main", seen=Seen(body=None, error="network: refused")),
+        RecordedPoll(at=T0, account="main", body=BODY),
+        RecordedPoll(at=T0 + S, account="b", body=BODY),
+        RecordedPoll(at=T0 + 2 * S, account="main", error="network: refused"),
     ]
 
 
@@ -51,12 +56,12 @@ def test_more_than_a_page_and_many_at_one_instant(store):
             "INSERT INTO history (account, at, error) VALUES ('main', ?, ?)",
             [(number // 700, str(number)) for number in range(1200)],
         )
-    assert [poll.seen.error for poll in store.history()] == [str(n) for n in range(1200)]
+    assert [poll.error for poll in store.history()] == [str(n) for n in range(1200)]
 
 
 def test_the_last_poll_with_a_body_up_to_an_instant(store):
     record(store, T0)
-    record(store, T0 + S, body=None, error="network: refused")
+    record(store, T0 + S, body=None, error="refused")
     record(store, T0 + 2 * S)
     assert store.last_poll("main", at=T0 + S).at == T0
     assert store.last_poll("main", at=T0 - S) is None

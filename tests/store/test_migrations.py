@@ -284,14 +284,14 @@ def test_history(store):
         *(("hedge", 165 + 15 * number) for number in range(12)),
     ]
     available = [
-        json.loads(poll.seen.body)["data"]["base_asset_balances"][0]["balances"][
+        json.loads(poll.body)["data"]["base_asset_balances"][0]["balances"][
             "total_available_balance"
         ]
         for poll in polls
-        if poll.seen.body is not None
+        if poll.body is not None
     ]
     assert available == ["1500", *["900"] * 3, *["200.123456789012345678"] * 3, "210", "210"]
-    assert [poll.seen.error for poll in polls if poll.account == "main" and poll.seen.error] == [
+    assert [poll.error for poll in polls if poll.account == "main" and poll.error] == [
         "network: connection refused",
         "network: read timed out",
     ]

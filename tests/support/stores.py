@@ -24,7 +24,7 @@ LADDER = make_rule(
 )
 
 
-def see(store, available, at, *, ruleset=None, account="main", seen=None):
+def see(store, available, at, *, ruleset=None, account="main", poll=None):
     """Evaluate a snapshot with so much left to trade with; None: a failed poll."""
     judge = functools.partial(
         evaluation.evaluate,
@@ -34,7 +34,7 @@ def see(store, available, at, *, ruleset=None, account="main", seen=None):
         else make_failure(account=account),
         now=at,
     )
-    return store.evaluate(account, judge, seen=seen)
+    return store.evaluate(account, judge, poll=poll)
 
 
 def reasons(row):
