@@ -13,8 +13,6 @@ import sys
 import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -22,10 +20,9 @@ from hypothesis import strategies as st
 
 from alerting.engine.feeds import Scope
 from alerting.engine.model import Direction, Poll
-from alerting.engine.mute_windows import Window
 from alerting.engine.rules import Flapping
 from alerting.errors import UsageError
-from alerting.replay.recording import OpenRecording, write_record
+from alerting.replay.recording import OpenRecording
 from alerting.replay.replay import Options, ProgressBar, replay, zone_of
 from alerting.units import plain, rfc3339
 from tests.support.factories import (
@@ -44,203 +41,17 @@ from tests.support.factories import (
     make_threshold,
     make_wallet,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
-STEP = 15 * S
-
-
-def body_of(snapshot):
-    """The answer that gives this snapshot."""
-    wallets = [
-        {"base_asset": w.base_asset, "balances": {k: str(v) for k, v in w.fields.items()}}
-        for w in snapshot.wallets
-    ]
-    rows = [
-        {"symbol": r.symbol, "base_asset": r.base_asset, "exchange": r.exchange}
-        | {k: str(v) for k, v in r.fields.items()}
-        for r in snapshot.symbols
-    ]
-    return json.dumps({"data": {"base_asset_balances": wallets, "asset": rows}})
-
-
-def recorded(outcome, at):
-    text = {"error": str(outcome)} if hasattr(outcome, "kind") else {"body": body_of(outcome)}
-    return write_record(at=at, account=outcome.account, **text) + "\n"
-
-
-def polls(series):
-    """A poll each 15 s: an available balance, or None for a failed one."""
-    for number, available in enumerate(series):
-        at = T0 + number * STEP
-        if available is None:
-            yield make_failure(), at
-        else:
-            yield make_snapshot(make_wallet(available), at=at), at
-
-
-def series(text):
-    """`1200x2 _ 900` as a list of amounts."""
-    for part in text.split():
-        value, _, count = part.partition("x")
-        yield from [None if value == "_" else value] * int(count or 1)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Where the recording goes."""
-    return tmp_path
-
-
-def run(folder, ruleset, text, *, against=None, **options):
-    file = folder / "recording.jsonl"
-    lines = text if isinstance(text, list) else [recorded(*poll) for poll in polls(series(text))]
-    file.write_text("".join(lines), encoding="utf-8")
-    out = io.StringIO()
-    replay(ruleset, Options(file=str(file), **options), against=against, out=out)
-    return out.getvalue().splitlines()
-
-
-def run_json(folder, ruleset, text, **options):
-    return [json.loads(line) for line in run(folder, ruleset, text, json=True, **options)]
-
-
-FLOOR = make_rule(
-    "floor",
-    "total_available_balance",
-    make_threshold(WARNING, "1000", for_=30),
-    make_threshold(CRITICAL, "250"),
-    labels={"topic": "money"},
+from tests.support.paths import ROOT
+from tests.support.replays import (
+    STEP,
+    floor,
+    polls,
+    recorded,
+    run_json,
+    series,
 )
-RULES = make_ruleset(
-    FLOOR,
-    routes=(make_route("desk", "phone", severity="critical"), make_route("desk")),
-    receivers=("desk", "phone"),
-)
-#: falls below 1000, then below 250, a poll fails, and it recovers
-FALL = "1200x2 900x3 200 _ 1200x2"
-
-
-# ── what is printed ─────────────────────────────────────────────────────────
-
-
-def test_the_json_lines_are_the_contracts(folder):
-    labels = {"topic": "money", "account": "main", "base_asset": "USDT"}
-    alert = {"id": "hugojv6", "rule": "floor", "labels": labels}
-
-    def transition(at, severity, source, target, value, reason):
-        change = {"rule": "floor", "labels": labels, "severity": severity}
-        change |= {"from": source, "to": target, "value": value, "reason": reason}
-        return {"at": f"2026-01-01T00:{at}Z", "transition": change}
-
-    def notification(at, receiver, severity, reason):
-        told = {"receiver": receiver, "reason": reason, "account": "main"}
-        told["alerts"] = [alert | {"severity": severity, "reason": reason}]
-        return {"at": f"2026-01-01T00:{at}Z", "notification": told}
-
-    assert run_json(folder, RULES, FALL) == [
-        transition("00:30", "warning", "inactive", "pending", "900", "breach"),
-        transition("01:00", "warning", "pending", "firing", "900", "breach held"),
-        notification("01:00", "desk", "warning", "firing"),
-        transition("01:15", "critical", "inactive", "firing", "200", "breach"),
-        notification("01:15", "desk", "critical", "escalated"),
-        notification("01:15", "phone", "critical", "firing"),
-        transition("01:45", "warning", "firing", "resolved", "1200", "clear"),
-        transition("01:45", "critical", "firing", "resolved", "1200", "clear"),
-        notification("01:45", "desk", "critical", "resolved"),
-        notification("01:45", "phone", "critical", "resolved"),
-    ]
-
-
-def test_the_text_is_readable_at_a_glance(folder):
-    assert (
-        run(folder, RULES, FALL)
-        == """\
-2026-01-01T00:00:30Z  inactive → pending  warning   floor             main/USDT  900 < 1000  breach
-2026-01-01T00:01:00Z  pending → firing    warning   floor             main/USDT  900 < 1000  breach held
-2026-01-01T00:01:00Z  => desk: firing     warning floor main/USDT hugojv6
-2026-01-01T00:01:15Z  inactive → firing   critical  floor             main/USDT  200 < 250  breach
-2026-01-01T00:01:15Z  => desk: escalated  critical floor main/USDT hugojv6
-2026-01-01T00:01:15Z  => phone: firing    critical floor main/USDT hugojv6
-2026-01-01T00:01:45Z  firing → resolved   warning   floor             main/USDT  1200  clear
-2026-01-01T00:01:45Z  firing → resolved   critical  floor             main/USDT  1200  clear
-2026-01-01T00:01:45Z  => desk: resolved   critical floor main/USDT hugojv6
-2026-01-01T00:01:45Z  => phone: resolved  critical floor main/USDT hugojv6
-
-2026-01-01T00:00:00Z to 2026-01-01T00:02:00Z (2m): 8 snapshots and 1 failed poll of 1 account
-
-RULE   EPISODES       FIRING  MESSAGES  PER WEEK  AT NIGHT
-floor         1  45s (37.5%)         5         -         5
-
-RECEIVER  MESSAGES  PER WEEK  AT NIGHT
-desk             3         -         3
-phone            2         -         2
-""".splitlines()
-    )
-
-
-def test_a_terminal_gets_colours():
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    out = Terminal()
-    with pytest.MonkeyPatch.context() as patch:
-        line = "".join(recorded(*poll) for poll in polls(series("100")))
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(line.encode())))
-        replay(RULES, Options(file="-"), out=out)
-
-    assert "\x1b[31;1minactive → firing   critical\x1b[0m  floor" in out.getvalue()
-
-
-def test_without_a_file_to_write_to_it_is_standard_output(folder, capsys):
-    (folder / "f").write_text("")
-    replay(RULES, Options(file=str(folder / "f")))
-
-    assert capsys.readouterr().out.startswith("no polls")
-
-
-def test_many_alerts_in_one_message_are_counted(folder):
-    rows = [make_symbol(f"{name}USDT", "900") for name in "ABCDE"]
-    rule = make_rule("big", "blocked_balance", scope=Scope.SYMBOL, direction=Direction.ABOVE)
-    snapshot = make_snapshot(make_wallet("9000", position="4500"), symbols=rows)
-
-    lines = run(folder, make_ruleset(rule), [recorded(snapshot, T0)])
-
-    [told] = [line for line in lines if "=>" in line]
-    assert told.count("warning big main/USDT/") == 3
-    assert told.endswith(", and 2 more")
-
-
-def test_an_empty_recording_says_so(folder):
-    assert run(folder, RULES, []) == ["no polls in this recording, or none within --from and --to"]
-    assert run(folder, RULES, [], against=RULES)[0].startswith("no polls in this recording")
-    assert run(folder, RULES, [], json=True) == []
-
-
-def test_limits_take_the_first_instant_and_leave_the_last(folder):
-    found = run_json(folder, RULES, FALL, since=T0 + 75 * S, until=T0 + 105 * S)
-
-    assert {line["at"] for line in found} == {"2026-01-01T00:01:15Z"}
-
-
-def test_after_the_upper_limit_nothing_is_read(folder):
-    lines = [recorded(*poll) for poll in polls(["1", "1"])] + ["rubbish\n"]
-
-    assert run_json(folder, RULES, lines, until=T0 + STEP)
-
-
-def test_an_account_that_the_rules_file_does_not_name_is_judged_too(folder):
-    snapshot = make_snapshot(make_wallet("100"), account="other")
-
-    lines = run_json(folder, RULES, [recorded(snapshot, T0)])
-
-    assert {line["transition"]["labels"]["account"] for line in lines if "transition" in line} == {
-        "other"
-    }
-
 
 # ── the same engine ─────────────────────────────────────────────────────────
-
 ANY_RULES = make_ruleset(
     make_rule(
         "floor",
@@ -375,315 +186,7 @@ def test_differences_and_one_side_make_up_the_other_side(found, tmp_path_factory
     assert sorted(old) == new
 
 
-# ── two files compared ──────────────────────────────────────────────────────
-
-
-def floor(threshold="1000", *, for_=0, keep=0, severity=WARNING, repeat=3600, **route):
-    level = make_threshold(severity, threshold, for_=for_, keep=keep)
-    rule = make_rule("floor", "total_available_balance", level)
-    return make_ruleset(rule, routes=(make_route("desk", repeat=repeat, **route),))
-
-
-def clock(text):
-    """Seconds since T0 of an instant."""
-    return None if text is None else (60 * int(text[14:16]) + int(text[17:19]))
-
-
-def differences(folder, old, new, text):
-    found = []
-    for line in run_json(folder, new, text, against=old):
-        known = clock(line.pop("at"))
-        [(kind, document)] = line.items()
-        what = document.get("reason", kind)
-        sides = []
-        for side in (document["old"], document["new"]):
-            if side is None:
-                sides.append(None)
-            elif kind == "message":
-                sides.append((clock(side["at"]), side["severity"]))
-            else:
-                instants = (clock(side["fired_at"]), clock(side["resolved_at"]))
-                sides.append((*instants, side["severity"]))
-        found.append((known, document["change"], what, *sides))
-    return found
-
-
-W, C = "warning", "critical"
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "text", "expected"),
-    [
-        pytest.param(floor(), floor(), "1200 900x3 1200", [], id="the-same-rules"),
-        pytest.param(
-            floor("500"),
-            floor("1000"),
-            "1200 900x3 1200",
-            [
-                (60, "new", "episode", None, (15, 60, W)),
-                (60, "new", "firing", None, (15, W)),
-                (60, "new", "resolved", None, (60, W)),
-            ],
-            id="a-stricter-rule-makes-a-new-episode",
-        ),
-        pytest.param(
-            floor("1000"),
-            floor("1000", for_=60),
-            "1200 900x3 1200",
-            [
-                (60, "gone", "episode", (15, 60, W), None),
-                (60, "gone", "firing", (15, W), None),
-                (60, "gone", "resolved", (60, W), None),
-            ],
-            id="a-longer-for-loses-an-episode",
-        ),
-        pytest.param(
-            floor(),
-            floor(for_=30, keep=15),
-            "1200 900x3 1200x2",
-            [
-                (45, "moved", "firing", (15, W), (45, W)),
-                (75, "moved", "episode", (15, 60, W), (45, 75, W)),
-                (75, "moved", "resolved", (60, W), (75, W)),
-            ],
-            id="later-on-both-ends",
-        ),
-        pytest.param(
-            floor(),
-            floor(severity=CRITICAL),
-            "1200 900x3 1200",
-            [
-                (15, "changed", "firing", (15, W), (15, C)),
-                (60, "changed", "episode", (15, 60, W), (15, 60, C)),
-                (60, "changed", "resolved", (60, W), (60, C)),
-            ],
-            id="another-severity-at-the-same-time",
-        ),
-        pytest.param(
-            floor(),
-            floor(severity=CRITICAL, for_=15),
-            "1200 900x3",
-            [
-                (30, "moved", "firing", (15, W), (30, C)),
-                (45, "moved", "episode", (15, None, W), (30, None, C)),
-            ],
-            id="another-severity-at-another-time",
-        ),
-        pytest.param(
-            floor(repeat=15),
-            floor(repeat=30),
-            "1200 900x5 1200",
-            [
-                (45, "gone", "repeat", (30, W), None),
-                (75, "gone", "repeat", (60, W), None),
-            ],
-            id="fewer-repeats",
-        ),
-        pytest.param(
-            floor(repeat=30),
-            floor(for_=15, repeat=30),
-            "1200 900x5 1200",
-            [
-                (30, "moved", "firing", (15, W), (30, W)),
-                (60, "moved", "repeat", (45, W), (60, W)),
-                (90, "moved", "episode", (15, 90, W), (30, 90, W)),
-                (90, "gone", "repeat", (75, W), None),
-            ],
-            id="repeats-move-with-the-first",
-        ),
-        pytest.param(
-            floor(keep=60),
-            floor(),
-            "1200 900x2 1200 900 1200x5",
-            [
-                (75, "new", "episode", None, (60, 75, W)),
-                (75, "new", "resolved", None, (45, W)),
-                (135, "moved", "episode", (15, 135, W), (15, 45, W)),
-                (135, "moved", "resolved", (135, W), (75, W)),
-                (135, "new", "firing", None, (60, W)),
-            ],
-            id="one-episode-becomes-two",
-        ),
-        pytest.param(
-            floor("500"),
-            floor("1000"),
-            "1200 900x3",
-            [
-                (45, "new", "episode", None, (15, None, W)),
-                (45, "new", "firing", None, (15, W)),
-            ],
-            id="still-firing-at-the-end",
-        ),
-        pytest.param(
-            floor(),
-            floor(for_=15),
-            "1200 900x3",
-            [
-                (30, "moved", "firing", (15, W), (30, W)),
-                (45, "moved", "episode", (15, None, W), (30, None, W)),
-            ],
-            id="moved-and-still-firing-at-the-end",
-        ),
-    ],
-)
-def test_what_is_new_gone_and_moved(old, new, text, expected, folder):
-    assert differences(folder, old, new, text) == expected
-
-
-def test_a_muted_resolve_is_moved_and_not_gone(folder):
-    """What a receiver is still owed is waited for."""
-    window = Window(days=frozenset(range(7)), start=1, end=2, zone=ZoneInfo("UTC"))
-    muted = floor(options={"mute": (window,)})
-
-    found = differences(folder, floor(), muted, "900x4 1200x8")
-
-    assert found == [(120, "moved", "resolved", (60, W), (120, W))]
-
-
-def test_another_accounts_poll_decides_nothing(folder):
-    window = Window(days=frozenset(range(7)), start=1, end=2, zone=ZoneInfo("UTC"))
-    lines = []
-    for outcome, at in polls(series("900x4 1200x8")):
-        other = make_snapshot(at=at, account="other")
-        lines += [recorded(outcome, at), recorded(other, at)]
-
-    found = differences(folder, floor(), floor(options={"mute": (window,)}), lines)
-
-    assert found == [(120, "moved", "resolved", (60, W), (120, W))]
-
-
-def test_the_text_of_another_severity_has_no_delay(folder):
-    lines = run(folder, floor(severity=CRITICAL), "1200 900", against=floor())
-
-    assert (
-        lines[:2]
-        == """\
-changed  message  desk: firing of floor main/USDT  warning → critical  at 2026-01-01T00:00:15Z
-changed  episode  floor main/USDT  warning → critical  from 2026-01-01T00:00:15Z to (still firing)
-""".splitlines()
-    )
-
-
-def test_the_text_of_a_comparison(folder):
-    lines = run(folder, floor(for_=30, keep=15), "1200 900x3 1200x2 900", against=floor())
-
-    assert (
-        lines
-        == """\
-moved    message  desk: firing of floor main/USDT  warning  at 2026-01-01T00:00:15Z → 2026-01-01T00:00:45Z (+30s)
-moved    episode  floor main/USDT  warning  from 2026-01-01T00:00:15Z → 2026-01-01T00:00:45Z (+30s) to 2026-01-01T00:01:00Z → 2026-01-01T00:01:15Z (+15s)
-moved    message  desk: resolved of floor main/USDT  warning  at 2026-01-01T00:01:00Z → 2026-01-01T00:01:15Z (+15s)
-gone     episode  floor main/USDT  warning  from 2026-01-01T00:01:30Z to (still firing)
-gone     message  desk: firing of floor main/USDT  warning  at 2026-01-01T00:01:30Z
-
-2026-01-01T00:00:00Z to 2026-01-01T00:01:30Z (1m30s): 7 snapshots and 0 failed polls of 1 account
-
-RULE   EPISODES                     FIRING  MESSAGES  PER WEEK  AT NIGHT
-floor     2 → 1  45s (50.0%) → 30s (33.3%)     3 → 2         -     3 → 2
-
-RECEIVER  MESSAGES  PER WEEK  AT NIGHT
-desk         3 → 2         -     3 → 2
-
-episodes: 0 new, 1 gone, 1 moved, 0 changed
-messages: 0 new, 1 gone, 2 moved, 0 changed
-""".splitlines()
-    )
-
-
-# ── figures ─────────────────────────────────────────────────────────────────
-
-
-def days_apart(*hours):
-    """A breach of 15 minutes that starts at each of these hours, and one poll each 15 minutes."""
-    quarter = timedelta(minutes=15)
-    for number in range(max(hours) * 4 + 5):
-        at = T0 + number * quarter
-        low = number % 4 == 0 and number // 4 in hours
-        yield recorded(make_snapshot(make_wallet("900" if low else "1200"), at=at), at)
-
-
-def test_night_is_by_the_clock_on_the_wall(folder):
-    # fires and resolves at: 03:00 UTC and 12:00 UTC are 08:30 and 17:30 in India; 18:00 is 23:30
-    lines = list(days_apart(3, 12, 18, 30))
-
-    def at_night(zone):
-        row = run(folder, floor(), lines, zone=zone_of(zone))[-1]
-        return row.split()
-
-    assert at_night("UTC") == ["desk", "8", "43.4", "4"]
-    assert at_night("Asia/Kolkata") == ["desk", "8", "43.4", "2"]
-
-
-@pytest.mark.parametrize(
-    ("hour", "minute", "count"),
-    [
-        pytest.param(21, 59, "0", id="before-night"),
-        pytest.param(22, 0, "1", id="night-begins"),
-        pytest.param(6, 59, "1", id="night-ends"),
-        pytest.param(7, 0, "0", id="after-night"),
-    ],
-)
-def test_night_is_from_22_to_7(hour, minute, count, folder):
-    at = T0.replace(hour=hour, minute=minute)
-    lines = [recorded(make_snapshot(make_wallet("900"), at=at), at)]
-
-    assert run(folder, floor(), lines)[-1].split() == ["desk", "1", "-", count]
-
-
-def test_a_message_with_two_alerts_of_a_rule_is_one_message(folder):
-    wallets = (make_wallet("900"), make_wallet("900", base_asset="INR"))
-    lines = [recorded(make_snapshot(*wallets), T0)]
-
-    rows = run(folder, floor(), lines)
-
-    assert [row.split()[:4] for row in rows if row.startswith("floor ")] == [
-        ["floor", "2", "0s", "1"]
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "rate"),
-    [pytest.param(86_399, "-", id="short"), pytest.param(86_400, "7.0", id="a-day")],
-)
-def test_a_rate_needs_a_day(seconds, rate, folder):
-    end = T0 + seconds * S
-    lines = [recorded(make_snapshot(make_wallet("900"), at=at), at) for at in (T0, end)]
-
-    assert run(folder, floor(repeat=10**6), lines)[-1].split() == ["desk", "1", rate, "1"]
-
-
-def test_a_rule_fires_while_any_of_its_alerts_does(folder):
-    """Two symbols, 15 s apart, 30 s each: 45 s in all."""
-    rule = make_rule("big", "blocked_balance", scope=Scope.SYMBOL, direction=Direction.ABOVE)
-    amounts = [("900", "9"), ("900", "900"), ("9", "900"), ("9", "9")]
-    lines = []
-    for number, (first, second) in enumerate(amounts):
-        at = T0 + number * STEP
-        symbols = [make_symbol("AUSDT", first), make_symbol("BUSDT", second)]
-        lines.append(recorded(make_snapshot(symbols=symbols, at=at), at))
-
-    row = next(x for x in run(folder, make_ruleset(rule), lines) if x.startswith("big "))
-
-    assert row.split() == ["big", "2", "45s", "(100.0%)", "4", "-", "4"]
-
-
-def test_what_only_one_file_has_is_in_the_tables(folder):
-    old = make_ruleset(make_rule("before"), receivers=("desk", "pager"))
-    new = make_ruleset(make_rule("after"), receivers=("desk", "phone"))
-
-    lines = [line.split() for line in run(folder, new, "900", against=old)]
-    rows = {line[0]: line[1:] for line in lines if line}
-
-    assert rows["after"][:3] == ["-", "→", "0"]
-    assert rows["before"][:3] == ["0", "→", "-"]
-    assert rows["desk"] == ["0", "-", "0"]
-    assert rows["phone"] == ["-", "→", "0", "-", "-", "→", "0"]
-    assert rows["pager"] == ["0", "→", "-", "-", "0", "→", "-"]
-
-
 # ── progress ────────────────────────────────────────────────────────────────
-
-
 class Terminal(io.StringIO):
     def isatty(self):
         return True
@@ -718,8 +221,6 @@ def test_nothing_is_drawn_where_nobody_needs_it(stream, size):
 
 
 # ── memory ──────────────────────────────────────────────────────────────────
-
-
 class Collector(io.StringIO):
     """Takes each line, and lets go of what the interpreter only keeps for reuse."""
 
@@ -758,7 +259,6 @@ def test_memory_does_not_grow_with_the_length(against, folder):
 
 
 # ── errors and the command line ─────────────────────────────────────────────
-
 RULES_FILE = """\
 accounts:
   main: {api_key: "${NOBODY_SETS_THIS}", secret_key_file: /none}
@@ -888,7 +388,6 @@ def test_an_unknown_zone_is_refused_whatever_it_looks_like():
 
 
 # ── docs/replay.md ──────────────────────────────────────────────────────────
-
 PAGE = ROOT / "docs" / "replay.md"
 NIGHT = T0.replace(hour=21, minute=50)
 HEAD = RULES_FILE[: RULES_FILE.index("rules:")]
