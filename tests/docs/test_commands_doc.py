@@ -18,6 +18,8 @@ import pytest
 from alerting.sandbox.exchange import LoopbackExchange, wallet_body
 from alerting.sandbox.inbox import Inbox
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "commands.md"
 PORT = "http://127.0.0.1:8787"

@@ -13,6 +13,8 @@ import pytest
 
 import alerting
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "alerting"
 CORE = sorted(

@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.crash import Arrival, Figures, Ledger, Note, compare, crash_all
 
+pytestmark = pytest.mark.process
+
 
 def note(number):
     return Note("main", "floor", "firing", "warning", str(number))

@@ -41,6 +41,8 @@ from tests.support.factories import (
 )
 from tests.support.fakes import FakeClock, FakeNotifier, poll_of
 
+pytestmark = pytest.mark.process
+
 IMPATIENT = """
 import sys
 from datetime import timedelta

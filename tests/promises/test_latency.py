@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import statistics
 
+import pytest
+
 from tests.support.latency import measure
+
+pytestmark = pytest.mark.process
 
 
 def test_a_hanging_and_a_refusing_receiver_delay_no_other(tmp_path):

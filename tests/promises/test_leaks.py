@@ -22,6 +22,8 @@ from alerting.sandbox.inbox import Inbox
 from tests.support.crash import ROOT
 from tests.support.servers import Certificates, HttpServer, Reply, Server, free_port, hang_up
 
+pytestmark = pytest.mark.process
+
 LOUD = """
 import functools, json, logging, os, socket, sys
 from datetime import timedelta
