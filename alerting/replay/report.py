@@ -64,8 +64,8 @@ class StepLines:
         shown = [self._item(item) for item in notification.items[:_MOST_ALERTS]]
         if len(notification.items) > _MOST_ALERTS:
             shown.append(f"and {len(notification.items) - _MOST_ALERTS} more")
-        told = f"=> {notification.receiver}: {notification.reason.value}"
-        return f"{told.ljust(_STATES_WIDTH)}  {', '.join(shown)}"
+        sent = f"=> {notification.receiver}: {notification.reason.value}"
+        return f"{sent.ljust(_STATES_WIDTH)}  {', '.join(shown)}"
 
     def _item(self, item: Item) -> str:
         over = item.state is State.RESOLVED
@@ -80,9 +80,14 @@ def _state_colour(state: State, severity: Severity) -> str:
     return "resolved" if state is State.RESOLVED else "dim"
 
 
-def _where(labels: Mapping[str, str]) -> str:
+def subject(labels: Mapping[str, str]) -> list[str]:
+    """What tells an alert from the others of its rule, from the widest to the narrowest."""
     names = ("account", "base_asset", "symbol", "undefined_rule", "receiver")
-    return "/".join(labels[name] for name in names if name in labels)
+    return [labels[name] for name in names if name in labels]
+
+
+def _where(labels: Mapping[str, str]) -> str:
+    return "/".join(subject(labels))
 
 
 def _short(number: Decimal) -> str:

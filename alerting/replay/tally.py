@@ -62,9 +62,9 @@ class Episodes:
                 episode.severity = max(episode.severity, change.severity)
             else:
                 episode.levels.discard(change.severity)
-        return self._book(touched, evaluation.at)
+        return self._opened_and_closed(touched, evaluation.at)
 
-    def _book(
+    def _opened_and_closed(
         self, touched: Mapping[str, Episode], at: datetime
     ) -> tuple[list[Episode], list[Episode]]:
         opened, closed = [], []
@@ -158,8 +158,8 @@ class Tally:
         hour = notification.observed_at.astimezone(self._zone).hour
         night = hour >= _NIGHT_FROM or hour < _NIGHT_TO
         rules = dict.fromkeys(item.alert.rule for item in notification.items)
-        told = [self.receivers[notification.receiver], *map(self._rule, rules)]
-        for figures in told:
+        counted = [self.receivers[notification.receiver], *map(self._rule, rules)]
+        for figures in counted:
             figures.messages += 1
             figures.at_night += night
 

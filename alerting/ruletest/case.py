@@ -19,9 +19,7 @@ from alerting.engine.model import (
     SymbolRow,
     WalletRow,
 )
-from alerting.engine.rules import (
-    Ruleset,
-)
+from alerting.engine.rules import Ruleset
 from alerting.ruletest.series import Gap, Row, Track, whole_row, whole_wallet
 
 #: what the API gives as the exchange of every row

@@ -34,7 +34,7 @@ class Comparer:
 
     case: Case
     ruleset: Ruleset
-    moments: Sequence[EvaluatedStep]
+    steps: Sequence[EvaluatedStep]
 
     def difference(self, expected: Expectation) -> Difference | None:
         """None if the expectation holds."""
@@ -47,11 +47,9 @@ class Comparer:
         raise TypeError(expected)
 
     def _state(self, expected: StateExpected) -> Difference | None:
-        step = min(expected.at // self.case.interval, len(self.moments) - 1)
+        step = min(expected.at // self.case.interval, len(self.steps) - 1)
         alerts = [
-            each
-            for each in self.moments[step].alerts
-            if _is_about(expected, each.rule, each.labels)
+            each for each in self.steps[step].alerts if _is_about(expected, each.rule, each.labels)
         ]
         worst = max((_rank(each) for each in alerts), default=None)
         alerts = [each for each in alerts if _rank(each) == worst]
@@ -61,18 +59,18 @@ class Comparer:
             return None
         alerts = alerts or quiet_alerts(self.case, self.ruleset, step, about=[expected])
         text = "; ".join(state_text(each) for each in alerts) or "inactive"
-        return Difference(expectation=expected, found=text, moment=step)
+        return Difference(expectation=expected, found=text, step=step)
 
     def _notified(self, expected: NotifiedExpected) -> Difference | None:
         step = expected.at // self.case.interval
-        if step >= len(self.moments):
-            last = format_duration(self.moments[-1].at)
+        if step >= len(self.steps):
+            last = format_duration(self.steps[-1].at)
             found = f"nothing is polled after {last}, so nothing is sent"
-            return Difference(expectation=expected, found=found, moment=len(self.moments))
-        if any(_is_notified(expected, each) for each in self.moments[step].sent):
+            return Difference(expectation=expected, found=found, step=len(self.steps))
+        if any(_is_notified(expected, each) for each in self.steps[step].sent):
             return None
-        found = self._instead(expected.receiver, self.moments[step])
-        return Difference(expectation=expected, found=found, moment=step)
+        found = self._instead(expected.receiver, self.steps[step])
+        return Difference(expectation=expected, found=found, step=step)
 
     def _instead(self, receiver: str, then: EvaluatedStep) -> str:
         """What the receiver is told then, or else when it is told anything."""
@@ -80,17 +78,17 @@ class Comparer:
         if messages:
             return "; ".join(notified_text(each) for each in messages)
         instants = [
-            format_duration(moment.at)
-            for moment in self.moments
-            for each in moment.sent
+            format_duration(step.at)
+            for step in self.steps
+            for each in step.sent
             if each.receiver == receiver
         ]
         if not instants:
             return f"{receiver} is told nothing in this test"
         left = len(instants) - _MOST_INSTANTS
         more = f" and {left} more" if left > 0 else ""
-        told = ", ".join(instants[:_MOST_INSTANTS])
-        return f"{receiver} is told nothing then; it is told at {told}{more}"
+        known = ", ".join(instants[:_MOST_INSTANTS])
+        return f"{receiver} is told nothing then; it is told at {known}{more}"
 
     def _not_notified(self, expected: NotNotifiedExpected) -> Difference | None:
         last = expected.at // self.case.interval
@@ -98,12 +96,12 @@ class Comparer:
         if expected.since is not None:
             # rounded up: the first step at `since` or after it
             first = -(-expected.since // self.case.interval)
-        for step in range(first, min(last + 1, len(self.moments))):
-            for each in self.moments[step].sent:
+        for step in range(first, min(last + 1, len(self.steps))):
+            for each in self.steps[step].sent:
                 if _is_notified(expected, each):
-                    at = format_duration(self.moments[step].at)
+                    at = format_duration(self.steps[step].at)
                     found = f"at {at} {notified_text(each)}"
-                    return Difference(expectation=expected, found=found, moment=step)
+                    return Difference(expectation=expected, found=found, step=step)
         return None
 
 
@@ -159,19 +157,17 @@ def quiet_alerts(
     return [
         alert
         for rule in ruleset.rules
-        for alert in _judged(rule, outcome)
+        for alert in _inactive(rule, outcome)
         if any(_is_about(each, rule.name, alert.labels) for each in about)
     ]
 
 
-def _judged(rule: Rule, snapshot: Snapshot) -> Iterator[AlertState]:
-    if rule.scope is Scope.ACCOUNT or not rule.accounts.matches(snapshot.account):
+def _inactive(rule: Rule, snapshot: Snapshot) -> Iterator[AlertState]:
+    if rule.scope is Scope.ACCOUNT:
         return
     with decimal.localcontext(EXACT):
         for sample in samples.samples(snapshot, rule.scope):
-            if not rule.base_assets.matches(sample.labels["base_asset"]):
-                continue
-            if "symbol" in sample.labels and not rule.symbols.matches(sample.labels["symbol"]):
+            if not rule.applies_to(sample.labels):
                 continue
             value = rule.value.evaluate(sample.values)
             yield AlertState(

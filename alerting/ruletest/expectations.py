@@ -10,10 +10,7 @@ from alerting.config.report import Report, misspelt
 from alerting.config.values import nearest, show
 from alerting.config.yaml_reader import Path as KeyPath
 from alerting.engine.feeds import LABELS, SCOPES
-from alerting.engine.model import (
-    Severity,
-    State,
-)
+from alerting.engine.model import Severity, State
 from alerting.engine.rules import (
     BLIND,
     CONFIG_INVALID,

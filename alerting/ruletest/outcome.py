@@ -40,8 +40,8 @@ class Difference:
     expectation: Expectation
     #: what was found instead
     found: str
-    #: index of the moment that shows it; after the last one, how many there are
-    moment: int
+    #: index of the step that shows it; after the last one, how many there are
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,6 +49,6 @@ class Result:
     """One case that was run."""
 
     case: Case
-    moments: tuple[EvaluatedStep, ...]
+    steps: tuple[EvaluatedStep, ...]
     #: in the file's order
     differences: tuple[Difference, ...]

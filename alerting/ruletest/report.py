@@ -10,10 +10,7 @@ from xml.etree import ElementTree as ET
 from alerting.engine.model import PollFailure
 from alerting.engine.rules import Ruleset
 from alerting.errors import UsageError
-from alerting.ruletest.case import (
-    Case,
-    Expectation,
-)
+from alerting.ruletest.case import Case, Expectation
 from alerting.ruletest.differences import quiet_alerts
 from alerting.ruletest.outcome import AlertState, EvaluatedStep, Result
 from alerting.ruletest.series import Cell, Gap, Track
@@ -39,13 +36,13 @@ class _Row:
 def timeline(result: Result, ruleset: Ruleset) -> list[str]:
     """What happened step by step; equal steps are one, `>` marks the first difference."""
     about = [each.expectation for each in result.differences] or list(result.case.expectations)
-    teller = TimelineWriter(
+    writer = TimelineWriter(
         case=result.case,
         ruleset=ruleset,
         about=about,
         moving=[(name, track) for name, track in result.case.tracks() if _moves(track)],
     )
-    rows = _shortened(_rows(result, teller))
+    rows = _shortened(_rows(result, writer))
     fixed = [
         f"{name} {_cell(track.rest)}" for name, track in result.case.tracks() if not _moves(track)
     ]
@@ -55,23 +52,23 @@ def timeline(result: Result, ruleset: Ruleset) -> list[str]:
     return [line for row in rows for line in _row_lines(row, width)]
 
 
-def _rows(result: Result, teller: TimelineWriter) -> list[_Row]:
-    """One for each stretch of equal steps, and one for the time after the last step."""
-    marked = min((each.moment for each in result.differences), default=None)
-    moments = result.moments
-    bodies = [teller.lines(step, moment) for step, moment in enumerate(moments)]
+def _rows(result: Result, writer: TimelineWriter) -> list[_Row]:
+    """One for each run of equal steps, and one for the time after the last step."""
+    marked = min((each.step for each in result.differences), default=None)
+    steps = result.steps
+    bodies = [writer.lines(index, step) for index, step in enumerate(steps)]
     rows = []
     first = 0
-    for step, body in enumerate(bodies):
-        same_again = bodies[step + 1 : step + 2] == [body] and not moments[step].sent
-        if same_again and marked not in {step, step + 1}:
+    for index, body in enumerate(bodies):
+        same_again = bodies[index + 1 : index + 2] == [body] and not steps[index].sent
+        if same_again and marked not in {index, index + 1}:
             continue
-        span = [format_duration(moments[each].at) for each in sorted({first, step})]
-        rows.append(_Row(label=" … ".join(span), lines=body, marked=marked == step))
-        first = step + 1
-    if any(each.at > moments[-1].at for each in teller.about):
-        label = f"after {format_duration(moments[-1].at)}"
-        marked_end = marked == len(moments)
+        span = [format_duration(steps[each].at) for each in sorted({first, index})]
+        rows.append(_Row(label=" … ".join(span), lines=body, marked=marked == index))
+        first = index + 1
+    if any(each.at > steps[-1].at for each in writer.about):
+        label = f"after {format_duration(steps[-1].at)}"
+        marked_end = marked == len(steps)
         rows.append(_Row(label=label, lines=("nothing is polled",), marked=marked_end))
     return rows
 
@@ -87,26 +84,26 @@ class TimelineWriter:
     #: the series that have more than one value
     moving: Sequence[tuple[str, Track]]
 
-    def lines(self, step: int, moment: EvaluatedStep) -> tuple[str, ...]:
+    def lines(self, index: int, step: EvaluatedStep) -> tuple[str, ...]:
         """The values, the alerts as they stood then, and who was told."""
-        values = ", ".join(f"{name} {_cell(track.at(step))}" for name, track in self.moving)
-        if isinstance(self.case.outcome(step), PollFailure):
+        values = ", ".join(f"{name} {_cell(track.at(index))}" for name, track in self.moving)
+        if isinstance(self.case.outcome(index), PollFailure):
             values = "the poll failed"
         return (
             *([values] if values else []),
-            *(state_text(each) for each in self._alerts(step, moment)),
-            *(notified_text(each) for each in moment.sent),
+            *(state_text(each) for each in self._alerts(index, step)),
+            *(notified_text(each) for each in step.sent),
         )
 
-    def _alerts(self, step: int, moment: EvaluatedStep) -> list[AlertState]:
+    def _alerts(self, index: int, step: EvaluatedStep) -> list[AlertState]:
         """Those in question first, then the file's in its order, then the built-in ones."""
-        active = [(each.rule, each.labels) for each in moment.alerts]
-        quiet = quiet_alerts(self.case, self.ruleset, step, about=self.about)
+        active = [(each.rule, each.labels) for each in step.alerts]
+        quiet = quiet_alerts(self.case, self.ruleset, index, about=self.about)
         alerts = [each for each in quiet if (each.rule, each.labels) not in active]
         first = {each.alert for each in self.about}
         places = {rule.name: place for place, rule in enumerate(self.ruleset.rules)}
         return sorted(
-            (*alerts, *moment.alerts),
+            (*alerts, *step.alerts),
             key=lambda each: (
                 each.rule not in first,
                 places.get(each.rule, len(places)),

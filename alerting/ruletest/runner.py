@@ -24,10 +24,10 @@ from alerting.ruletest.words import expected_text, visible
 def run_case(case: Case, ruleset: Ruleset) -> Result:
     """One case, from its first step to its last."""
     simulation = Simulation(ruleset)
-    moments: list[EvaluatedStep] = []
+    steps: list[EvaluatedStep] = []
     for index in range(case.steps):
         at = index * case.interval
-        step = simulation.feed(case.outcome(index), at=case.start + at)
+        evaluation = simulation.feed(case.outcome(index), at=case.start + at)
         alerts = tuple(
             AlertState(
                 rule=alert.rule,
@@ -36,15 +36,13 @@ def run_case(case: Case, ruleset: Ruleset) -> Result:
                 severity=alert.severity,
                 value=alert.value,
             )
-            for alert in step.memory.alerts.values()
+            for alert in evaluation.memory.alerts.values()
             if alert.state is not State.INACTIVE
         )
-        moments.append(EvaluatedStep(at=at, alerts=alerts, sent=step.notifications))
-    judge = Comparer(case=case, ruleset=ruleset, moments=moments)
-    found = [judge.difference(each) for each in case.expectations]
-    return Result(
-        case=case, moments=tuple(moments), differences=tuple(each for each in found if each)
-    )
+        steps.append(EvaluatedStep(at=at, alerts=alerts, sent=evaluation.notifications))
+    comparer = Comparer(case=case, ruleset=ruleset, steps=steps)
+    found = [comparer.difference(each) for each in case.expectations]
+    return Result(case=case, steps=tuple(steps), differences=tuple(each for each in found if each))
 
 
 # ── whole files ─────────────────────────────────────────────────────────────

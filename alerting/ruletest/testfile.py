@@ -16,17 +16,11 @@ from pathlib import Path
 from alerting.config.load import Secrets, load_config
 from alerting.config.report import Report, keys_of, kind_of, misspelt, read_as
 from alerting.config.schema import Section
-from alerting.config.values import (
-    BadValueError,
-    nearest,
-    show,
-)
+from alerting.config.values import BadValueError, nearest, show
 from alerting.config.yaml_reader import MAX_BYTES, Document, Number, read_bytes
 from alerting.config.yaml_reader import Path as KeyPath
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
-from alerting.engine.rules import (
-    Ruleset,
-)
+from alerting.engine.rules import Ruleset
 from alerting.errors import ConfigError, Problem
 from alerting.ruletest.case import EXCHANGE, Case, Expectation, RuleTests
 from alerting.ruletest.expectations import ExpectReader, place_of

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from alerting.engine.model import Item, Notification
-from alerting.ruletest.case import (
-    Expectation,
-    NotifiedExpected,
-    NotNotifiedExpected,
-    StateExpected,
-)
+from alerting.replay.report import subject
+from alerting.ruletest.case import Expectation, NotifiedExpected, NotNotifiedExpected, StateExpected
 from alerting.ruletest.outcome import AlertState
 from alerting.units import format_duration, plain
 
@@ -20,8 +16,8 @@ def state_text(alert: AlertState) -> str:
     severity = f", {alert.severity.value}" if alert.severity else ""
     value = "" if alert.value is None else f", value {plain(alert.value)}"
     excused = ", `when` is false" if alert.excused else ""
-    subject = _subject(alert.rule, alert.labels)
-    return f"{subject} is {alert.state.value}{severity}{value}{excused}"
+    name = _alert_name(alert.rule, alert.labels)
+    return f"{name} is {alert.state.value}{severity}{value}{excused}"
 
 
 def notified_text(message: Notification) -> str:
@@ -32,16 +28,13 @@ def notified_text(message: Notification) -> str:
 
 def _item_text(item: Item) -> str:
     flapping = ", flapping" if item.flapping else ""
-    subject = _subject(item.alert.rule, item.alert.labels)
-    return f"{item.reason.value}, {subject}, {item.severity.value}{flapping}"
+    name = _alert_name(item.alert.rule, item.alert.labels)
+    return f"{item.reason.value}, {name}, {item.severity.value}{flapping}"
 
 
-def _subject(rule: str, labels: Mapping[str, str]) -> str:
-    """The rule, and the label that tells its alerts apart."""
-    for name in ("symbol", "undefined_rule", "base_asset"):
-        if name in labels:
-            return f"{rule} {labels[name]}"
-    return rule
+def _alert_name(rule: str, labels: Mapping[str, str]) -> str:
+    """The rule, and what tells its alerts of one account apart."""
+    return " ".join((rule, *subject(labels)[1:][-1:]))
 
 
 def expected_text(expected: Expectation) -> str:
