@@ -1,10 +1,17 @@
-"""What is printed for people: colours where somebody sees them, tables, counted words."""
+"""What is printed for people: colours and progress where somebody sees them, tables, counts."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TextIO
 
+# Below this the bar would be gone before anybody saw it.
+_LONG_FILE = 4 * 1024 * 1024
+_REDRAW_SECONDS = 0.1
+_BAR_WIDTH = 24
 _COLOURS = {
     "critical": "31;1",
     "warning": "33;1",
@@ -62,3 +69,35 @@ def table(rows: Iterable[Sequence[str]], *, right_from: int | None = None) -> li
             cells.append(space + cell if to_right else cell + space)
         lines.append("  ".join(cells).rstrip())
     return lines
+
+
+class ProgressBar:
+    """How much of a long file is read, on a terminal; at most ten times a second."""
+
+    def __init__(self, stream: TextIO, *, position: Callable[[], int], size: int | None) -> None:
+        """`position` says how many of the file's `size` bytes are read; None: nobody knows."""
+        self._stream = stream
+        self._position = position
+        self._size = size or 0
+        self._on = stream.isatty() and self._size >= _LONG_FILE
+        self._drawn = False
+        self._due = 0.0
+
+    def show(self, at: datetime) -> None:
+        """What was read last is of this instant."""
+        if not self._on or time.monotonic() < self._due:
+            return
+        share = min(1.0, self._position() / self._size)
+        filled = round(share * _BAR_WIDTH)
+        bar = "#" * filled + "." * (_BAR_WIDTH - filled)
+        self._stream.write(f"\r\x1b[K[{bar}] {share:4.0%}  {at:%Y-%m-%d %H:%M}")
+        self._stream.flush()
+        self._drawn = True
+        self._due = time.monotonic() + _REDRAW_SECONDS
+
+    def clear(self) -> None:
+        """Take the bar away, before anything else is printed."""
+        if self._drawn:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._drawn = False

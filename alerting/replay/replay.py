@@ -1,7 +1,6 @@
 """`replay`: recorded polls through the engine on a simulated clock, and what would have been sent.
 
-With two rule sets, what differs between them. All of it streams: a line is printed when it is
-known, and nothing is kept that is over.
+With two rule sets, what differs between them. Polls stream: one is read, judged and let go.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
@@ -24,15 +22,10 @@ from alerting.engine.simulation import Simulation
 from alerting.errors import UsageError
 from alerting.replay import report
 from alerting.replay.comparison import Comparison, Difference, Evaluated, Event, Sent
-from alerting.replay.recording import OpenRecording, open_recording, read_records
+from alerting.replay.recording import open_recording, read_records
 from alerting.replay.tally import Tally
-from alerting.terminal import Paint
+from alerting.terminal import Paint, ProgressBar
 from alerting.units import plain, rfc3339
-
-# Below this the bar would be gone before anybody saw it.
-_LONG_FILE = 4 * 1024 * 1024
-_REDRAW_SECONDS = 0.1
-_BAR_WIDTH = 24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,13 +61,12 @@ def replay(
         out.reconfigure(errors="backslashreplace")
     paint = Paint.ON if out.isatty() else Paint.OFF
     with open_recording(options.file) as recording:
-        bar = ProgressBar(sys.stderr, recording)
-        read = read_records(recording.lines, file=options.file)
-        records = _within(bar.watch(read), options)
+        bar = ProgressBar(sys.stderr, position=recording.position, size=recording.size)
+        polls = _within(read_records(recording.lines, file=options.file), options, bar)
         if against is None:
-            lines = _replayed(ruleset, records, options, paint)
+            lines = _replayed(ruleset, polls, options, paint)
         else:
-            lines = _compared(against, ruleset, records, options, paint)
+            lines = _compared(against, ruleset, polls, options, paint)
         try:
             for line in lines:
                 bar.clear()
@@ -84,33 +76,36 @@ def replay(
             out.flush()
 
 
-def _within(records: Iterable[Poll], options: Options) -> Iterator[Poll]:
-    for record in records:
-        if options.until is not None and record.at >= options.until:
+def _within(polls: Iterable[Poll], options: Options, bar: ProgressBar) -> Iterator[Poll]:
+    for poll in polls:
+        bar.show(poll.at)
+        if options.until is not None and poll.at >= options.until:
             return
-        if options.since is None or record.at >= options.since:
-            yield record
+        if options.since is None or poll.at >= options.since:
+            yield poll
 
 
 def _replayed(
-    ruleset: Ruleset, records: Iterable[Poll], options: Options, paint: Paint
+    ruleset: Ruleset, polls: Iterable[Poll], options: Options, paint: Paint
 ) -> Iterator[str]:
     tally = Tally(ruleset, options.zone)
     lines = report.StepLines(ruleset, paint)
     show = _json_lines if options.json else lines.of
-    for turn in _turns(Simulation(ruleset), tally, records):
-        if turn.evaluation.transitions or turn.evaluation.notifications:
-            yield from show(turn.evaluation)
+    simulation = Simulation(ruleset)
+    for poll in polls:
+        evaluation = _evaluated(simulation, tally, poll).evaluation
+        if evaluation.transitions or evaluation.notifications:
+            yield from show(evaluation)
     if not options.json:
         yield from report.summary([tally], paint)
 
 
 def _compared(
-    old: Ruleset, new: Ruleset, records: Iterable[Poll], options: Options, paint: Paint
+    old: Ruleset, new: Ruleset, polls: Iterable[Poll], options: Options, paint: Paint
 ) -> Iterator[str]:
     tallies = [Tally(old, options.zone), Tally(new, options.zone)]
     counts = report.DifferenceCounts()
-    for difference in _differences([old, new], tallies, records):
+    for difference in _differences([old, new], tallies, polls):
         counts.add(difference)
         if options.json:
             yield _difference_json(difference)
@@ -121,25 +116,21 @@ def _compared(
         yield from counts.lines()
 
 
-def _turns(simulation: Simulation, tally: Tally, records: Iterable[Poll]) -> Iterator[Evaluated]:
-    for record in records:
-        evaluation = simulation.feed(record.outcome, at=record.at)
-        opened, closed = tally.take(evaluation, record.outcome)
-        yield Evaluated(evaluation=evaluation, opened=opened, closed=closed)
+def _evaluated(simulation: Simulation, tally: Tally, poll: Poll) -> Evaluated:
+    evaluation = simulation.feed(poll.outcome, at=poll.at)
+    opened, closed = tally.take(evaluation, poll.outcome)
+    return Evaluated(evaluation=evaluation, opened=opened, closed=closed)
 
 
 def _differences(
-    rulesets: list[Ruleset], tallies: list[Tally], records: Iterable[Poll]
+    rulesets: list[Ruleset], tallies: list[Tally], polls: Iterable[Poll]
 ) -> Iterator[Difference]:
     comparison = Comparison()
-    simulations = [Simulation(ruleset) for ruleset in rulesets]
+    sides = list(zip(map(Simulation, rulesets), tallies, strict=True))
     at: datetime | None = None
-    for record in records:
-        at = record.at
-        turns: list[Evaluated] = []
-        for simulation, tally in zip(simulations, tallies, strict=True):
-            turns += _turns(simulation, tally, [record])
-        yield from comparison.take(turns[0], turns[1])
+    for poll in polls:
+        at = poll.at
+        yield from comparison.take(*(_evaluated(*side, poll) for side in sides))
     if at is not None:
         yield from comparison.finish(at)
 
@@ -210,40 +201,3 @@ def _side_json(side: Event) -> dict[str, Any]:
         "resolved_at": rfc3339(side.resolved_at) if side.resolved_at else None,
         "severity": side.severity.value,
     }
-
-
-# ── progress ────────────────────────────────────────────────────────────────
-
-
-class ProgressBar:
-    """How much of a long file is read, on a terminal; at most ten times a second."""
-
-    def __init__(self, stream: TextIO, recording: OpenRecording) -> None:
-        self._stream = stream
-        self._recording = recording
-        self._on = stream.isatty() and (recording.size or 0) >= _LONG_FILE
-        self._drawn = False
-        self._due = 0.0
-
-    def watch(self, records: Iterable[Poll]) -> Iterator[Poll]:
-        """The records, while the bar moves."""
-        for record in records:
-            if self._on and time.monotonic() >= self._due:
-                self._draw(record.at)
-            yield record
-
-    def clear(self) -> None:
-        """Take the bar away, before anything else is printed."""
-        if self._drawn:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
-            self._drawn = False
-
-    def _draw(self, at: datetime) -> None:
-        share = min(1.0, self._recording.position() / (self._recording.size or 1))
-        filled = round(share * _BAR_WIDTH)
-        bar = "#" * filled + "." * (_BAR_WIDTH - filled)
-        self._stream.write(f"\r\x1b[K[{bar}] {share:4.0%}  {at:%Y-%m-%d %H:%M}")
-        self._stream.flush()
-        self._drawn = True
-        self._due = time.monotonic() + _REDRAW_SECONDS

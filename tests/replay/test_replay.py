@@ -19,11 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerting.engine.feeds import Scope
-from alerting.engine.model import Direction, Poll
+from alerting.engine.model import Direction
 from alerting.engine.rules import Flapping
 from alerting.errors import UsageError
-from alerting.replay.recording import OpenRecording
-from alerting.replay.replay import Options, ProgressBar, replay, zone_of
+from alerting.replay.replay import Options, replay, zone_of
 from alerting.units import plain, rfc3339
 from tests.support.factories import (
     CRITICAL,
@@ -184,40 +183,6 @@ def test_differences_and_one_side_make_up_the_other_side(found, tmp_path_factory
             if m["new"]:
                 old.append((m["new"]["at"], *key))
     assert sorted(old) == new
-
-
-# ── progress ────────────────────────────────────────────────────────────────
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def watch(stream, size):
-    recording = OpenRecording(lines=iter(()), position=lambda: size // 4, size=size)
-    bar = ProgressBar(stream, recording)
-    records = [Poll(at=T0, account="main", outcome=make_failure()) for _ in range(1000)]
-    assert list(bar.watch(records)) == records
-    bar.clear()
-    return stream.getvalue()
-
-
-def test_a_long_file_on_a_terminal_shows_a_bar_that_goes_away():
-    text = watch(Terminal(), 8 * 1024 * 1024)
-
-    assert text.startswith("\r\x1b[K[######..................]  25%  2026-01-01 00:00")
-    assert text.endswith("\r\x1b[K")
-    assert text.count("%") == 1  # a thousand records take less than a tenth of a second
-
-
-@pytest.mark.parametrize(
-    ("stream", "size"),
-    [
-        pytest.param(io.StringIO(), 8 * 1024 * 1024, id="no-terminal"),
-        pytest.param(Terminal(), 1024, id="short"),
-    ],
-)
-def test_nothing_is_drawn_where_nobody_needs_it(stream, size):
-    assert watch(stream, size) == ""
 
 
 # ── memory ──────────────────────────────────────────────────────────────────
