@@ -8,9 +8,13 @@ else the next one of its kind from the other side is the same one, moved.
 from __future__ import annotations
 
 import enum
+import itertools
+import math
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from operator import itemgetter
 
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.model import Reason, Severity
@@ -79,94 +83,148 @@ class Evaluated:
     closed: list[Episode]
 
 
+#: When something happened; the number orders what happened at one instant.
+_Moment = tuple[float, datetime]
+_NEVER: _Moment = (math.inf, datetime.max.replace(tzinfo=UTC))
+
+
 @dataclass(kw_only=True, slots=True)
-class _Subject:
-    """One alert, while anything about it is undecided."""
+class _Span:
+    """An episode until it ends; a message until its own side sends the next of its kind."""
+
+    event: Event
+    start: _Moment
+    end: _Moment = _NEVER
+
+
+#: The two lists to compare.
+_Sides = Mapping[Side, list[_Span]]
+
+
+@dataclass(kw_only=True, slots=True)
+class _Course:
+    """What both rule sets made of one alert, until nothing can follow under either."""
 
     account: str
-    open: dict[Side, Episode] = field(default_factory=dict)
-    #: old and new episode that are the same one; one of them may have ended
-    pair: tuple[Episode, Episode] | None = None
-    #: (receiver, reason) -> what only one side has told as yet
-    waiting: dict[tuple[str, Reason], tuple[Side, Sent]] = field(default_factory=dict)
+    #: the episodes (None), and the messages by receiver and reason
+    kinds: dict[tuple[str, Reason] | None, _Sides] = field(
+        default_factory=lambda: defaultdict(lambda: {side: [] for side in Side})
+    )
 
 
 class Comparison:
-    """Streams through both; remembers only what is open, never what is over."""
+    """Compares what is over once no alert is on; keeps episodes and messages till then."""
 
     def __init__(self) -> None:
-        self._subjects: dict[str, _Subject] = {}
+        self._numbers = itertools.count()
+        self._courses: dict[str, _Course] = {}
+        #: with the moment at which it was certain, and its own
+        self._found: list[tuple[_Moment, _Moment, Difference]] = []
 
-    def take(self, old: Evaluated, new: Evaluated) -> Iterator[Difference]:
-        """What can be said after both have judged the same record; exhaust it."""
-        turns = {Side.OLD: old, Side.NEW: new}
+    def take(self, old: Evaluated, new: Evaluated) -> list[Difference]:
+        """What is known after both have judged the same poll."""
+        sides = {Side.OLD: old, Side.NEW: new}
         at, account = new.evaluation.at, new.evaluation.memory.account.name
-        yield from self._episodes(turns, account, at)
-        yield from self._messages(turns, account, at)
-        yield from self._settle(turns, account, at)
+        self._add_episodes(sides, account, at)
+        self._add_messages(sides, account, at)
+        self._compare_finished(sides, account, at)
+        return [] if self._courses else self._in_order()
 
-    def finish(self, at: datetime) -> Iterator[Difference]:
-        """What is undecided when the recording ends."""
-        for subject in self._subjects.values():
-            if subject.pair:
-                yield from _compared(*subject.pair, at)
-            else:
-                for side, episode in subject.open.items():
-                    yield _one_sided(side, episode, at)
-        for subject in self._subjects.values():
-            yield from _unmatched(subject, at)
+    def finish(self, at: datetime) -> list[Difference]:
+        """The rest, when the recording ends."""
+        for course in self._courses.values():
+            self._compare(course.kinds.pop(None, {}), self._moment(at))
+        for course in self._courses.values():
+            self._compare_all(course, self._moment(at))
+        return self._in_order()
 
-    def _subject(self, fingerprint: str, account: str) -> _Subject:
-        return self._subjects.setdefault(fingerprint, _Subject(account=account))
+    def cut_off(self) -> list[Difference]:
+        """What is known already, where the recording cannot be read any further."""
+        for course in self._courses.values():
+            self._compare_all(course, _NEVER)
+        return self._in_order()
 
-    def _episodes(
-        self, turns: Mapping[Side, Evaluated], account: str, at: datetime
-    ) -> Iterator[Difference]:
-        for side, turn in turns.items():
-            for episode in turn.closed:
-                subject = self._subjects[episode.fingerprint]
-                del subject.open[side]
-                if subject.pair is None or episode not in subject.pair:
-                    yield _one_sided(side, episode, at)
-                elif not any(half in subject.open.values() for half in subject.pair):
-                    yield from _compared(*subject.pair, at)
-                    subject.pair = None
-        for side, turn in turns.items():
-            for episode in turn.opened:
-                subject = self._subject(episode.fingerprint, account)
-                subject.open[side] = episode
-                if subject.pair is None and len(subject.open) == len(Side):
-                    subject.pair = (subject.open[Side.OLD], subject.open[Side.NEW])
+    def _moment(self, at: datetime) -> _Moment:
+        return next(self._numbers), at
 
-    def _messages(
-        self, turns: Mapping[Side, Evaluated], account: str, at: datetime
-    ) -> Iterator[Difference]:
-        told: dict[tuple[str, tuple[str, Reason]], dict[Side, Sent]] = {}
-        for side, turn in turns.items():
-            for sent in _tellings(turn.evaluation):
-                key = (sent.fingerprint, (sent.receiver, sent.reason))
-                told.setdefault(key, {})[side] = sent
-        for (fingerprint, kind), sides in told.items():
-            yield from _matched(self._subject(fingerprint, account), kind, sides, at)
+    def _course(self, fingerprint: str, account: str) -> _Course:
+        return self._courses.setdefault(fingerprint, _Course(account=account))
 
-    def _settle(
-        self, turns: Mapping[Side, Evaluated], account: str, at: datetime
-    ) -> Iterator[Difference]:
-        """Where nothing can follow under either rule set, what waits has no counterpart."""
-        if not self._subjects:
+    def _add_episodes(self, sides: Mapping[Side, Evaluated], account: str, at: datetime) -> None:
+        for side, evaluated in sides.items():
+            for episode in evaluated.closed:
+                self._courses[episode.fingerprint].kinds[None][side][-1].end = self._moment(at)
+        for side, evaluated in sides.items():
+            for episode in evaluated.opened:
+                spans = self._course(episode.fingerprint, account).kinds[None][side]
+                spans.append(_Span(event=episode, start=self._moment(at)))
+
+    def _add_messages(self, sides: Mapping[Side, Evaluated], account: str, at: datetime) -> None:
+        moments: dict[tuple[str, str, Reason], _Moment] = {}
+        for side, evaluated in sides.items():
+            for sent in _sent(evaluated.evaluation):
+                key = (sent.fingerprint, sent.receiver, sent.reason)
+                now = moments.setdefault(key, self._moment(at))
+                spans = self._course(sent.fingerprint, account).kinds[key[1:]][side]
+                if spans:
+                    spans[-1].end = now
+                spans.append(_Span(event=sent, start=now))
+
+    def _compare_finished(
+        self, sides: Mapping[Side, Evaluated], account: str, at: datetime
+    ) -> None:
+        """Compare the alerts of which nothing can follow under either rule set."""
+        if not self._courses:
             return
-        owed = {key[0] for turn in turns.values() for key in turn.evaluation.memory.notified}
-        for fingerprint, subject in list(self._subjects.items()):
-            if subject.account == account and not subject.open and fingerprint not in owed:
-                yield from _unmatched(subject, at)
-                del self._subjects[fingerprint]
+        owed = {key[0] for each in sides.values() for key in each.evaluation.memory.notified}
+        for fingerprint, course in list(self._courses.items()):
+            fires = any(spans and spans[-1].end is _NEVER for spans in course.kinds[None].values())
+            if course.account == account and not fires and fingerprint not in owed:
+                self._compare_all(course, self._moment(at))
+                del self._courses[fingerprint]
+
+    def _compare_all(self, course: _Course, end: _Moment) -> None:
+        for sides in course.kinds.values():
+            self._compare(sides, end)
+
+    def _compare(self, sides: _Sides, end: _Moment) -> None:
+        """Spans that share a moment are the same one; the others have no counterpart."""
+        left = {side: deque(spans) for side, spans in sides.items()}
+        while any(left.values()):
+            spans = {side: each[0] for side, each in left.items() if each}
+            first = min(spans, key=lambda side: spans[side].end)
+            if spans[first].end <= max(span.start for span in spans.values()):
+                spans = {first: spans[first]}
+            for side in spans:
+                left[side].popleft()
+            self._add(spans, end)
+
+    def _add(self, spans: Mapping[Side, _Span], end: _Moment) -> None:
+        starts = [span.start for span in spans.values()]
+        certain = min(end, max(span.end for span in spans.values()))
+        events = {side: span.event for side, span in spans.items()}
+        old, new = events.get(Side.OLD), events.get(Side.NEW)
+        if isinstance(old, Sent) and new:
+            certain = max(starts)
+        change = _change(old, new)
+        if change and certain != _NEVER:
+            difference = Difference(at=certain[1], change=change, old=old, new=new)
+            self._found.append((certain, min(starts), difference))
+
+    def _in_order(self) -> list[Difference]:
+        found = [each[2] for each in sorted(self._found, key=itemgetter(0, 1))]
+        self._found.clear()
+        return found
 
 
-def _compared(old: Event, new: Event, at: datetime) -> Iterator[Difference]:
+def _change(old: Event | None, new: Event | None) -> Change | None:
+    if old is None:
+        return Change.NEW
+    if new is None:
+        return Change.GONE
     if _times(old) != _times(new):
-        yield Difference(at=at, change=Change.MOVED, old=old, new=new)
-    elif old.severity is not new.severity:
-        yield Difference(at=at, change=Change.CHANGED, old=old, new=new)
+        return Change.MOVED
+    return None if old.severity is new.severity else Change.CHANGED
 
 
 def _times(event: Event) -> tuple[datetime | None, ...]:
@@ -175,13 +233,7 @@ def _times(event: Event) -> tuple[datetime | None, ...]:
     return (event.fired_at, event.resolved_at)
 
 
-def _one_sided(side: Side, event: Event, at: datetime) -> Difference:
-    if side is Side.OLD:
-        return Difference(at=at, change=Change.GONE, old=event, new=None)
-    return Difference(at=at, change=Change.NEW, old=None, new=event)
-
-
-def _tellings(evaluation: Evaluation) -> Iterator[Sent]:
+def _sent(evaluation: Evaluation) -> Iterator[Sent]:
     for notification in evaluation.notifications:
         for item in notification.items:
             yield Sent(
@@ -193,25 +245,3 @@ def _tellings(evaluation: Evaluation) -> Iterator[Sent]:
                 labels=item.alert.labels,
                 severity=item.severity,
             )
-
-
-def _matched(
-    subject: _Subject, kind: tuple[str, Reason], sides: Mapping[Side, Sent], at: datetime
-) -> Iterator[Difference]:
-    """Compare what both sides told now, or what one tells now with what the other told before."""
-    before = subject.waiting.pop(kind, None)
-    if before is not None and (before[0] in sides):
-        # its own side goes on to the next one: there was no counterpart
-        yield _one_sided(*before, at)
-        before = None
-    known = {**sides, **({before[0]: before[1]} if before else {})}
-    if len(known) < len(Side):
-        [subject.waiting[kind]] = known.items()
-        return
-    yield from _compared(known[Side.OLD], known[Side.NEW], at)
-
-
-def _unmatched(subject: _Subject, at: datetime) -> Iterator[Difference]:
-    for side, sent in subject.waiting.values():
-        yield _one_sided(side, sent, at)
-    subject.waiting.clear()

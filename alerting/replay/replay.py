@@ -22,7 +22,7 @@ from alerting.engine.simulation import Simulation
 from alerting.errors import UsageError
 from alerting.replay import report
 from alerting.replay.comparison import Comparison, Difference, Evaluated, Event, Sent
-from alerting.replay.recording import open_recording, read_records
+from alerting.replay.recording import RecordingError, open_recording, read_records
 from alerting.replay.tally import Tally
 from alerting.terminal import Paint, ProgressBar
 from alerting.units import plain, rfc3339
@@ -128,9 +128,13 @@ def _differences(
     comparison = Comparison()
     sides = list(zip(map(Simulation, rulesets), tallies, strict=True))
     at: datetime | None = None
-    for poll in polls:
-        at = poll.at
-        yield from comparison.take(*(_evaluated(*side, poll) for side in sides))
+    try:
+        for poll in polls:
+            at = poll.at
+            yield from comparison.take(*(_evaluated(*side, poll) for side in sides))
+    except RecordingError:
+        yield from comparison.cut_off()
+        raise
     if at is not None:
         yield from comparison.finish(at)
 

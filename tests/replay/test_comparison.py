@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from alerting.engine.mute_windows import Window
-from tests.support.factories import (
-    CRITICAL,
-    make_snapshot,
-)
+from alerting.replay.recording import RecordingError
+from alerting.replay.replay import Options, replay
+from tests.support.factories import CRITICAL, make_snapshot
 from tests.support.replays import (
     floor,
     polls,
@@ -187,6 +187,31 @@ def test_another_accounts_poll_decides_nothing(folder):
     found = differences(folder, floor(), floor(options={"mute": (window,)}), lines)
 
     assert found == [(120, "moved", "resolved", (60, W), (120, W))]
+
+
+def test_a_second_episode_that_still_fires_is_not_lost_beside_one_that_goes_on(folder):
+    """Two episodes under the old rules, one of which has no counterpart."""
+    found = differences(folder, floor(), floor(keep=600), "1200 900 1200 900")
+
+    assert found == [
+        (45, "moved", "episode", (15, 30, W), (15, None, W)),
+        (45, "gone", "episode", (45, None, W), None),
+        (45, "gone", "resolved", (30, W), None),
+        (45, "gone", "firing", (45, W), None),
+    ]
+
+
+def test_what_is_certain_before_a_bad_line_is_printed(folder):
+    """Even while an alert is on, and nothing of what the lines after it could still change."""
+    lines = [recorded(*poll) for poll in polls(series("1200 900x5"))]
+    out = io.StringIO()
+    (folder / "cut").write_text("".join(lines) + "rubbish\n")
+
+    with pytest.raises(RecordingError, match=r"cut:7: "):
+        replay(floor(for_=30), Options(file=str(folder / "cut")), against=floor(), out=out)
+
+    [line] = out.getvalue().splitlines()
+    assert line.startswith("moved    message  desk: firing of floor main/USDT")
 
 
 def test_the_text_of_another_severity_has_no_delay(folder):
