@@ -305,7 +305,9 @@ class FlappingSection(Section):
     """When an alert goes up and down too often to tell each time."""
 
     changes: Changes = Field(
-        default=6, description="Flapping is to begin or cease to fire more often than this ..."
+        default=6,
+        description="Flapping is to begin or cease to fire, or to change the severity, more often "
+        "than this ...",
     )
     within: PositiveDuration = Field(default=timedelta(minutes=30), description="... in this time.")
 

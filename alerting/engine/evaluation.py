@@ -158,7 +158,7 @@ class _Evaluator:
         }
         return Evaluation(
             at=self.now,
-            memory=replace(memory, alerts=kept, notified=plan.notified),
+            memory=replace(memory, alerts=kept, notified=plan.notified, acks=plan.acks),
             transitions=tuple(self.work.transitions),
             notifications=plan.notifications,
         )

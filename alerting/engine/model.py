@@ -54,6 +54,7 @@ class Reason(enum.Enum):
 
     FIRING = "firing"
     ESCALATED = "escalated"
+    EASED = "eased"
     REPEAT = "repeat"
     RESOLVED = "resolved"
 
@@ -203,7 +204,8 @@ class Alert:
     resolved_why: ChangeReason | None = None
     #: worst severity that fired in the present (or last) episode
     worst: Severity | None = None
-    #: when it lately began or ceased to fire, as far back as flapping is looked for
+    #: when it lately began or ceased to fire or changed its severity, as far back as flapping is
+    #: looked for
     flips: tuple[datetime, ...] = ()
     flapping: bool = False
 
@@ -273,10 +275,15 @@ class Notified:
     fingerprint: str
     receiver: str
     episode: int
-    #: the highest severity told in this episode
+    #: the severity that it was last told
     severity: Severity
     #: when it was last told
     at: datetime
+    #: the value that it was last told; None: none, or not known
+    value: Decimal | None = None
+    #: it was told of the critical that goes on; False once the alert is not critical any more,
+    #: whether or not that could be told
+    critical: bool = False
     #: a message of this episode was accepted
     delivered: bool = False
     #: a message about this alert still waits in the outbox
@@ -298,6 +305,9 @@ class Item:
     severity: Severity
     #: what the receiver was told before, where that differs
     previous_severity: Severity | None = None
+    #: of a repeat: the value that the receiver was last told, and when
+    previous_value: Decimal | None = None
+    previous_at: datetime | None = None
     #: it goes up and down, and nothing more is said until it settles
     flapping: bool = False
 
@@ -359,6 +369,7 @@ class Ack:
 
     fingerprint: str
     episode: int
+    #: how bad it was when it was seen, or has come down to since
     severity: Severity
     at: datetime
     author: str

@@ -1,7 +1,7 @@
 """Who is told what: the difference between what is firing and what was told.
 
 Nothing is remembered here but `Notified`, so a restart, a silence or a changed route needs no
-case of its own: whoever was told less than what is true now, and is routed to, is told.
+case of its own: whoever was told other than what is true now is told.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alerting.engine.model import (
+    Ack,
     Alert,
     Item,
     Memory,
@@ -27,11 +28,12 @@ from alerting.engine.routing import (
     receivers_of,
     route_of,
     silence_of,
+    still_acked,
 )
 from alerting.engine.rules import DELIVERY_FAILING, Ruleset
 
 # Which reason names a message that carries several: news before reminders.
-_REASONS = (Reason.ESCALATED, Reason.FIRING, Reason.REPEAT, Reason.RESOLVED)
+_REASONS = (Reason.ESCALATED, Reason.FIRING, Reason.EASED, Reason.REPEAT, Reason.RESOLVED)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +42,8 @@ class Plan:
 
     notifications: tuple[Notification, ...]
     notified: Mapping[tuple[str, str], Notified]
+    #: the acknowledgements that go on
+    acks: Mapping[str, Ack]
 
 
 def plan(ruleset: Ruleset, memory: Memory, *, now: datetime) -> Plan:
@@ -63,11 +67,9 @@ class _Planner:
         self.now = now
         known = ruleset.receivers
         self.notified = {
-            # the clock was set back: what was told ahead of now was told now
-            key: replace(entry, at=now) if entry.at > now else entry
-            for key, entry in memory.notified.items()
-            if key[1] in known
+            key: self._as_of_now(entry) for key, entry in memory.notified.items() if key[1] in known
         }
+        self.acks = self._acks_as_of_now()
         self.failing = frozenset(
             alert.labels["receiver"]
             for alert in memory.alerts.values()
@@ -77,18 +79,23 @@ class _Planner:
         self.due: dict[str, list[Item]] = {}
 
     def tell_firing(self, alert: Alert, severity: Severity) -> None:
-        """Whoever is routed to and knows less than is true."""
-        route = route_of(self.ruleset, alert)
-        if self._silenced(alert) or is_muted(route, severity, now=self.now):
+        """Whoever is routed to and knows other than is true; and whoever was told worse."""
+        if self._silenced(alert):
             return
         fp = alert.fingerprint
-        acked = is_acked(self.memory.acks.get(fp), alert)
-        for receiver in receivers_of(self.ruleset, alert, self.failing):
+        route = route_of(self.ruleset, alert)
+        routed = receivers_of(self.ruleset, alert, self.failing)
+        acked = is_acked(self.acks.get(fp), alert)
+        for receiver in self.ruleset.receivers:
             entry = self.notified.get((fp, receiver))
-            reason = reason_to_tell(alert, severity, entry, route, now=self.now)
+            leads = route if receiver in routed else None
+            reason = reason_to_tell(alert, severity, entry, leads, now=self.now)
             if reason is None or (acked and reason is Reason.REPEAT):
                 continue
-            self._tell(alert, severity, receiver, reason)
+            # that it eased is news about what was told before, as its end is
+            about = entry.severity if entry and reason is Reason.EASED else severity
+            if not self._muted(alert, about):
+                self._tell(alert, severity, receiver, reason)
 
     def tell_resolved(self, alert: Alert) -> None:
         """Whoever was told of the episode, wherever the routes point by now."""
@@ -96,9 +103,8 @@ class _Planner:
         keys = [(fp, name) for name in self.ruleset.receivers if (fp, name) in self.notified]
         if not keys or alert.flapping or self._silenced(alert):
             return
-        route = route_of(self.ruleset, alert)
         for entry in [self.notified[key] for key in keys]:
-            if is_muted(route, entry.severity, now=self.now):
+            if self._muted(alert, entry.severity):
                 continue
             del self.notified[entry.fingerprint, entry.receiver]
             # whoever never got a message of it has nothing to take back
@@ -119,7 +125,35 @@ class _Planner:
             for receiver in self.ruleset.receivers
             if receiver in self.due
         )
-        return Plan(notifications=notifications, notified=self.notified)
+        return Plan(notifications=notifications, notified=self.notified, acks=self.acks)
+
+    def _as_of_now(self, entry: Notified) -> Notified:
+        """What was told, without what has lost its reason since, whether or not that was told."""
+        alert = self.memory.alerts.get(entry.fingerprint)
+        firing = alert is not None and alert.state is State.FIRING
+        critical = alert is not None and firing and alert.severity is Severity.CRITICAL
+        flapping = alert is not None and alert.flapping
+        if entry.at <= self.now and entry.critical <= critical and entry.flapping <= flapping:
+            return entry
+        return replace(
+            entry,
+            # the clock was set back: what was told ahead of now was told now
+            at=min(entry.at, self.now),
+            critical=entry.critical and critical,
+            flapping=entry.flapping and flapping,
+        )
+
+    def _acks_as_of_now(self) -> dict[str, Ack]:
+        acks: dict[str, Ack] = {}
+        for fp, ack in self.memory.acks.items():
+            alert = self.memory.alerts.get(fp)
+            left = ack if alert is None else still_acked(ack, alert)
+            acks |= {} if left is None else {fp: left}
+        return acks
+
+    def _muted(self, alert: Alert, severity: Severity) -> bool:
+        """True if the route that takes this severity of it keeps that quiet now."""
+        return is_muted(route_of(self.ruleset, alert, severity), severity, now=self.now)
 
     def _silenced(self, alert: Alert) -> bool:
         return silence_of(self.memory.silences, alert, now=self.now) is not None
@@ -128,13 +162,18 @@ class _Planner:
         key = (alert.fingerprint, receiver)
         entry = self.notified.get(key)
         same = entry if entry is not None and entry.episode == alert.episode else None
-        before = same.severity if same else severity
+        # one that it had eased from may be of the episode before
+        told = entry if reason is Reason.EASED else same
+        before = told.severity if told else severity
+        repeated = same if reason is Reason.REPEAT else None
         item = Item(
             alert=alert,
             reason=reason,
             state=State.FIRING,
             severity=severity,
             previous_severity=before if before != severity else None,
+            previous_value=repeated.value if repeated else None,
+            previous_at=repeated.at if repeated else None,
             flapping=alert.flapping,
         )
         self.due.setdefault(receiver, []).append(item)
@@ -142,8 +181,10 @@ class _Planner:
             fingerprint=alert.fingerprint,
             receiver=receiver,
             episode=alert.episode,
-            severity=max(severity, before),
+            severity=severity,
             at=self.now,
+            value=alert.value,
+            critical=severity is Severity.CRITICAL,
             delivered=same is not None and same.delivered,
             waiting=True,
             repeats=same.repeats + 1 if same and reason is Reason.REPEAT else 0,

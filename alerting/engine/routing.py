@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerting.engine.model import (
@@ -13,15 +14,19 @@ from alerting.engine.model import (
     Reason,
     Severity,
     Silence,
+    State,
 )
 from alerting.engine.rules import DELIVERY_FAILING, Route, Ruleset
 
 _LATE = timedelta(minutes=1)
 
 
-def labels_of(alert: Alert) -> dict[str, str]:
-    """What routes and silences match: all labels, and the rule's name, severity and id."""
-    severity = alert.severity or alert.worst
+def labels_of(alert: Alert, severity: Severity | None = None) -> dict[str, str]:
+    """What routes and silences match: all labels, and the rule's name, severity and id.
+
+    `severity`: another than it has now.
+    """
+    severity = severity or alert.severity or alert.worst
     return {
         **alert.extra_labels,
         **alert.labels,
@@ -31,9 +36,9 @@ def labels_of(alert: Alert) -> dict[str, str]:
     }
 
 
-def route_of(ruleset: Ruleset, alert: Alert) -> Route:
-    """The first route that matches; the last one matches everything."""
-    labels = labels_of(alert)
+def route_of(ruleset: Ruleset, alert: Alert, severity: Severity | None = None) -> Route:
+    """The first route that matches, at this severity or its present one; the last matches all."""
+    labels = labels_of(alert, severity)
     return next(
         route
         for route in ruleset.routes
@@ -62,6 +67,19 @@ def is_muted(route: Route, severity: Severity, *, now: datetime) -> bool:
     return any(window.covers(now) for window in route.mute)
 
 
+def still_acked(ack: Ack, alert: Alert) -> Ack | None:
+    """What is left of an acknowledgement: it comes down with its alert and ends where that rises.
+
+    What was seen was no worse than this. None: it has ended, for good.
+    """
+    severity = alert.severity
+    if alert.state is not State.FIRING or severity is None or ack.episode != alert.episode:
+        return ack
+    if severity > ack.severity:
+        return None
+    return replace(ack, severity=severity) if severity < ack.severity else ack
+
+
 def is_acked(ack: Ack | None, alert: Alert) -> bool:
     """True while the acknowledged episode goes on and is no worse than it was then."""
     if ack is None or ack.episode != alert.episode:
@@ -83,30 +101,55 @@ def receivers_of(ruleset: Ruleset, alert: Alert, failing: Collection[str] = ()) 
 
 
 def reason_to_tell(
-    alert: Alert, severity: Severity, entry: Notified | None, route: Route, *, now: datetime
+    alert: Alert, severity: Severity, entry: Notified | None, route: Route | None, *, now: datetime
 ) -> Reason | None:
-    """Why one receiver of its route is to be told now of a firing alert; None: it is not."""
+    """Why a receiver is to be told now of a firing alert; None: it is not.
+
+    `route`: its present route, where that leads to the receiver; one that it does not lead to is
+    told that it eased, and nothing else.
+    """
     if entry is not None and entry.flapping and alert.flapping:
-        return _reason_while_flapping(severity, entry, route, now=now)
+        return _reason_while_flapping(alert, severity, entry, route, now=now)
+    if route is None:
+        return Reason.EASED if entry is not None and _has_eased(severity, entry) else None
     if entry is None or entry.episode != alert.episode:
         return Reason.FIRING
-    reached = entry.delivered or entry.waiting
-    if severity > entry.severity:
-        return Reason.ESCALATED if reached else Reason.FIRING
-    # an unsent message already says it: reminders must not pile up behind it
-    if entry.waiting or now - entry.at < route.repeat.after(entry.repeats):
-        return None
-    return Reason.REPEAT if reached else Reason.FIRING
+    if _is_worse(severity, entry):
+        return Reason.ESCALATED if _reached(entry) else Reason.FIRING
+    if _has_eased(severity, entry):
+        return Reason.EASED
+    return _reminder(entry, route, now=now)
 
 
 def _reason_while_flapping(
-    severity: Severity, entry: Notified, route: Route, *, now: datetime
+    alert: Alert, severity: Severity, entry: Notified, route: Route | None, *, now: datetime
 ) -> Reason | None:
-    """Left in peace, but for a critical alert: that is still said again and again."""
-    if severity is not Severity.CRITICAL:
+    """Left in peace, but for a critical alert: each is told, and said again and again."""
+    if severity is not Severity.CRITICAL or route is None:
         return None
-    if severity > entry.severity:
-        return Reason.ESCALATED
+    if not _is_worse(severity, entry):
+        return _reminder(entry, route, now=now)
+    again = entry.severity is severity and entry.episode != alert.episode
+    return Reason.FIRING if again or not _reached(entry) else Reason.ESCALATED
+
+
+def _is_worse(severity: Severity, entry: Notified) -> bool:
+    """Worse than it was last told; or critical anew, though what was between was not told."""
+    unheard = severity is Severity.CRITICAL and not entry.critical
+    return severity > entry.severity or unheard
+
+
+def _has_eased(severity: Severity, entry: Notified) -> bool:
+    """Better than it was last told; who never got a message of it has nothing to take back."""
+    return severity < entry.severity and _reached(entry)
+
+
+def _reached(entry: Notified) -> bool:
+    return entry.delivered or entry.waiting
+
+
+def _reminder(entry: Notified, route: Route, *, now: datetime) -> Reason | None:
+    # an unsent message already says it: reminders must not pile up behind it
     if entry.waiting or now - entry.at < route.repeat.after(entry.repeats):
         return None
     return Reason.REPEAT if entry.delivered else Reason.FIRING

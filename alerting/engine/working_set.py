@@ -109,7 +109,7 @@ class WorkingSet:
         self._store_changes(alert, levels, changes)
 
     def update_flapping(self, flapping: Flapping | None) -> None:
-        """Look at how often each alert went up and down lately."""
+        """Look at how often each alert went up and down lately, its severity included."""
         for fp, alert in self.alerts.items():
             self.alerts[fp] = self._with_flapping(alert, flapping)
 
@@ -123,6 +123,7 @@ class WorkingSet:
 
     def _store_changes(self, alert: Alert, levels: list[Level], changes: list[Change]) -> None:
         before, after = alert.state, replace(alert, levels=tuple(levels))
+        stood = alert.severity if before is State.FIRING else None
         if before is not State.FIRING and after.state is not State.INACTIVE:
             active = [r.active_at for r in levels if r.state is not State.INACTIVE and r.active_at]
             after = replace(after, active_at=min(active))
@@ -132,7 +133,8 @@ class WorkingSet:
             after = replace(after, worst=max(after.worst or after.severity, after.severity))
         if before is State.FIRING and after.state is not State.FIRING:
             after = replace(after, resolved_at=self.now, resolved_why=changes[-1].reason)
-        if (before is State.FIRING) is not (after.state is State.FIRING):
+        stands = after.severity if after.state is State.FIRING else None
+        if stands is not stood:
             after = replace(after, flips=(*after.flips, self.now))
         self.alerts[after.fingerprint] = after
         self.transitions += [self._transition(after, change) for change in changes]

@@ -176,7 +176,11 @@ def _samples() -> Iterator[Notification]:
     resolved = replace(_FIRING, alert=over, reason=Reason.RESOLVED, state=State.RESOLVED)
     nothing = Alert(rule="blind", labels={}, detail="text", fired_at=alert.fired_at)
     builtin = replace(_FIRING, alert=nothing, reason=Reason.REPEAT)
-    for items in ((_FIRING,), (escalated, resolved), (resolved,), (builtin,)):
+    eased = replace(escalated, reason=Reason.EASED)
+    repeat = replace(
+        _FIRING, reason=Reason.REPEAT, previous_value=Decimal(250), previous_at=alert.fired_at
+    )
+    for items in ((_FIRING,), (escalated, resolved), (resolved,), (builtin,), (eased,), (repeat,)):
         yield Notification(
             receiver="desk",
             account=items[0].alert.account,

@@ -189,6 +189,8 @@ def describe(item: Item, *, now: datetime) -> Data:
         "reason": item.reason.value,
         "severity": item.severity.value,
         "previous_severity": item.previous_severity.value if item.previous_severity else None,
+        "previous_value": _exact(item.previous_value),
+        "previous_at": item.previous_at,
         "direction": alert.direction.value,
         "why": why.value if why else None,
         "value": _exact(alert.value),
@@ -198,7 +200,9 @@ def describe(item: Item, *, now: datetime) -> Data:
         "active_at": alert.active_at,
         "fired_at": alert.fired_at,
         "resolved_at": alert.resolved_at if resolved else None,
+        "moved": "",
     }
+    data["moved"] = _moved(data, alert.judged_at)
     return data | _phrases(data, now)
 
 
@@ -261,25 +265,51 @@ def _amount(alert: Data, key: str, *, unit: bool = False) -> str:
 
 
 def _gap(alert: Data) -> str:
-    """How far from the line, without a sign; between percentages these are points."""
-    gap = abs(alert["distance"])
+    """How far from the line."""
+    return _difference(alert, alert["distance"])
+
+
+def _difference(alert: Data, number: Decimal) -> str:
+    """How far two numbers are apart, without a sign; between percentages these are points."""
     if is_ratio(alert):
-        return f"{_percent(gap, 2)[:-1]} points"
-    return money(gap)
+        return f"{_percent(abs(number), 2)[:-1]} points"
+    return money(abs(number))
 
 
 def _change(alert: Data) -> str:
-    """Say what is new: "escalated from warning", "repeat", "was critical", or nothing."""
-    previous, reason = alert["previous_severity"], alert["reason"]
+    """Say what is new: "escalated from warning", "repeat, down 9.20 in 15m", or nothing."""
     if alert["state"] == "resolved":
         return f"was {alert['severity']}"
-    if alert["flapping"]:
+    if not alert["flapping"]:
+        return _news(alert)
+    if alert["severity"] != "critical":
         return "flapping, quiet until it settles"
-    if reason == "escalated":
-        return f"escalated from {previous}" if previous else "escalated"
+    # a critical one is not left in peace: each is told
+    return ", ".join(filter(None, (_news(alert), "flapping")))
+
+
+def _news(alert: Data) -> str:
+    previous, reason = alert["previous_severity"], alert["reason"]
+    if reason in {"escalated", "eased"}:
+        return f"{reason} from {previous}" if previous else str(reason)
     if reason == "repeat":
-        return f"repeat, before: {previous}" if previous else "repeat"
+        before = f"before: {previous}" if previous else ""
+        return ", ".join(filter(None, ("repeat", before, alert["moved"])))
     return ""
+
+
+def _moved(alert: Data, judged_at: datetime | None) -> str:
+    """How the value moved since the receiver was last told: "down 9.20 in 15m"."""
+    value, before, told_at = alert["value"], alert["previous_value"], alert["previous_at"]
+    if value is None or before is None or alert["detail"]:
+        return ""
+    seen_for = judged_at - told_at if judged_at and told_at else ZERO
+    if value == before:
+        # what was not read since is not said to be unchanged
+        return f"unchanged in {_rough(seen_for)}" if seen_for > ZERO else "not read since"
+    gap = _difference(alert, EXACT.subtract(value, before))
+    within = f" in {_rough(seen_for)}" if seen_for > ZERO else ""
+    return f"{'up' if value > before else 'down'} {gap}{within}"
 
 
 def _brief(alert: Data) -> str:
@@ -315,9 +345,9 @@ def _short(alert: Data, name: str) -> str:
     sign = ">" if alert["direction"] == "above" else "<"
     if alert["distance"] is None or alert["distance"] <= 0:
         return f"{name} {_amount(alert, 'value')}"
-    escalated = ", escalated" if alert["reason"] == "escalated" else ""
+    turned = f", {alert['reason']}" if alert["reason"] in {"escalated", "eased"} else ""
     line = _amount(alert, "threshold")
-    return f"{name} {_amount(alert, 'value')} ({sign} {line}{escalated})"
+    return f"{name} {_amount(alert, 'value')} ({sign} {line}{turned})"
 
 
 def _level(alert: Data) -> str:

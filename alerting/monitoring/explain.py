@@ -183,8 +183,8 @@ class _Answer:
         number = self.ruleset.routes.index(route) + 1
         severity = alert.severity or alert.worst
         name = severity.value if severity else "?"
-        receivers = ", ".join(routing.receivers_of(self.ruleset, alert))
-        yield f"  route      as {name}: number {number}, to {receivers}"
+        receivers = routing.receivers_of(self.ruleset, alert)
+        yield f"  route      as {name}: number {number}, to {', '.join(receivers)}"
         silence = routing.silence_of(memory.silences, alert, now=now)
         if silence is not None:
             until = _time(silence.ends_at)
@@ -195,14 +195,19 @@ class _Answer:
         if routing.is_acked(ack, alert) and ack is not None:
             yield f"  acked      {_time(ack.at)} by {ack.author}: no reminders until it gets worse"
         if alert.flapping:
-            yield "  flapping   it goes up and down; nothing more is said until it settles"
+            yield "  flapping   it goes up and down; until it settles only a critical is told"
         for (fp, receiver), entry in memory.notified.items():
             if fp == alert.fingerprint:
-                yield self._notified(receiver, entry, route.repeat.after(entry.repeats))
+                routed = receiver in receivers
+                yield self._notified(
+                    receiver, entry, route.repeat.after(entry.repeats) if routed else None
+                )
 
-    def _notified(self, receiver: str, entry: Notified, repeat: timedelta) -> str:
+    def _notified(self, receiver: str, entry: Notified, repeat: timedelta | None) -> str:
         if entry.waiting:
             state = "a message waits to be sent, so no reminder is added"
+        elif repeat is None:
+            state = "not on its present route: next told when it eases or ends"
         else:
             state = f"next reminder due {_time(entry.at + repeat)}"
         word = "told" if entry.delivered else "not yet reached,"

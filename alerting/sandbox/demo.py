@@ -69,6 +69,7 @@ _COLOURS = {
     "CRITICAL": "critical",
     "WARNING": "warning",
     "ESCALATED": "critical",
+    "EASED": "warning",
     "RESOLVED": "resolved",
 }
 
@@ -104,7 +105,7 @@ class _Screen:
 
 
 def run_demo() -> bool:
-    """Show everything once, in about a dozen seconds; True if all three kinds arrived."""
+    """Show everything once, in about a dozen seconds; True if all four kinds arrived."""
     screen = _Screen(
         paint=Paint(sys.stdout.isatty()), lock=threading.Lock(), started=time.monotonic()
     )
@@ -171,7 +172,7 @@ def _summarise(screen: _Screen, received: list[Received], requests: int) -> bool
                    alerting send-test                   shows what your phone will show
                    alerting run                         (or `alerting run --once` from cron)"""),
     )
-    return {"firing", "escalated", "resolved"} <= set(kinds)
+    return {"firing", "escalated", "eased", "resolved"} <= set(kinds)
 
 
 def _kinds(message: Received) -> Iterator[str]:
@@ -180,6 +181,8 @@ def _kinds(message: Received) -> Iterator[str]:
         yield "resolved"
     elif "ESCALATED" in words:
         yield "escalated"
+    elif "EASED" in words:
+        yield "eased"
     else:
         yield "firing"
 

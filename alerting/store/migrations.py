@@ -129,6 +129,14 @@ ALTER TABLE outbox DROP COLUMN sending;
 ALTER TABLE history ADD COLUMN feed TEXT NOT NULL DEFAULT 'wallet';
 """
 
+# What a receiver was last told, so that a repeat can say how it moved and nothing hides a critical
+# that came back. `severity` was the worst that was told: what was told of critical, goes on.
+_SCHEMA_3 = """
+ALTER TABLE notified ADD COLUMN value TEXT;
+ALTER TABLE notified ADD COLUMN critical INTEGER NOT NULL DEFAULT 0;
+UPDATE notified SET critical = 1 WHERE severity = 'critical';
+"""
+
 _Document = dict[str, Any]
 
 
@@ -156,7 +164,11 @@ def _rename(connection: sqlite3.Connection) -> None:
     _convert(connection, "outbox", "id", "notification", _notification)
 
 
-_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _rename)
+def _last_told(connection: sqlite3.Connection) -> None:
+    _run(connection, _SCHEMA_3)
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _rename, _last_told)
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:

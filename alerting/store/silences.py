@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 
 from alerting.engine.model import Ack, Severity, Silence
@@ -95,6 +96,17 @@ def all_acks(connection: Connection) -> dict[str, Ack]:
         )
         for row in rows
     }
+
+
+def save_acks(connection: Connection, before: Mapping[str, Ack], after: Mapping[str, Ack]) -> None:
+    """Store what an evaluation left of them: it makes none, but ends some or brings them down."""
+    for fp in before.keys() - after.keys():
+        connection.execute("DELETE FROM acks WHERE fingerprint = ?", (fp,))
+    for fp, ack in after.items():
+        if ack is not before.get(fp):
+            connection.execute(
+                "UPDATE acks SET severity = ? WHERE fingerprint = ?", (ack.severity.value, fp)
+            )
 
 
 def prune(connection: Connection, *, before: datetime) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,7 @@ class EngineMemory:
         for key, entry in after.notified.items():
             if entry is not before.notified.get(key):
                 _save_notified(connection, account, entry)
+        silences.save_acks(connection, before.acks, after.acks)
         for notification in evaluation.notifications:
             self._outbox.enqueue(connection, account, notification)
         for change in evaluation.transitions:
@@ -189,7 +191,7 @@ def _memory(connection: Connection, account: str) -> Memory:
     notified = run(
         """
         SELECT n.fingerprint, n.receiver, n.episode, n.severity, n.notified_at, n.delivered,
-          n.repeats, n.flapping, EXISTS (SELECT 1 FROM outbox_alerts a
+          n.repeats, n.flapping, n.value, n.critical, EXISTS (SELECT 1 FROM outbox_alerts a
             JOIN outbox o ON o.id = a.outbox_id
             WHERE a.fingerprint = n.fingerprint AND o.receiver = n.receiver
             AND o.status = 'pending')
@@ -207,13 +209,16 @@ def _memory(connection: Connection, account: str) -> Memory:
 
 
 def _notified(row: tuple[Any, ...]) -> Notified:
-    fp, receiver, episode, severity, notified_at, delivered, repeats, flapping, waiting = row
+    fp, receiver, episode, severity, notified_at, delivered, repeats, flapping, *last = row
+    value, critical, waiting = last
     return Notified(
         fingerprint=fp,
         receiver=receiver,
         episode=episode,
         severity=Severity(severity),
         at=from_micros(notified_at),
+        value=None if value is None else Decimal(value),
+        critical=bool(critical),
         delivered=bool(delivered),
         waiting=bool(waiting),
         repeats=repeats,
@@ -225,12 +230,12 @@ def _save_notified(connection: Connection, account: str, entry: Notified) -> Non
     connection.execute(
         """
         INSERT INTO notified (fingerprint, receiver, account, episode, severity, notified_at,
-          delivered, repeats, flapping)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+          delivered, repeats, flapping, value, critical)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (fingerprint, receiver) DO UPDATE SET episode = excluded.episode,
           severity = excluded.severity, notified_at = excluded.notified_at,
           delivered = excluded.delivered, repeats = excluded.repeats,
-          flapping = excluded.flapping
+          flapping = excluded.flapping, value = excluded.value, critical = excluded.critical
         """,
         (
             entry.fingerprint,
@@ -242,5 +247,7 @@ def _save_notified(connection: Connection, account: str, entry: Notified) -> Non
             int(entry.delivered),
             entry.repeats,
             int(entry.flapping),
+            None if entry.value is None else str(entry.value),
+            int(entry.critical),
         ),
     )

@@ -54,9 +54,11 @@ def test_a_falling_and_recovering_wallet(desk):
     assert [re.split(r"[ :]", t)[0] for t in desk.titles()] == [
         "WARNING",
         "CRITICAL",
+        "WARNING",
         "RESOLVED",
     ]
-    assert len(desk.titles("phone")) == 2
+    assert "(eased from critical)" in desk.titles()[2]
+    assert len(desk.titles("phone")) == 3
 
 
 def test_a_failed_poll_is_exit_1_and_says_why(desk):

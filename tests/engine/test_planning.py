@@ -58,10 +58,27 @@ def brief(simulation, receiver="desk"):
         pytest.param("900", [(0, "firing")], id="the-first"),
         pytest.param("900 900 900", [(0, "firing")], id="once"),
         pytest.param("900 200", [(0, "firing"), (15, "escalated")], id="a-higher-level"),
-        pytest.param("200 900", [(0, "firing")], id="a-falling-severity-alone-is-not-sent"),
+        pytest.param("200 900 900", [(0, "firing"), (15, "eased")], id="eased-once"),
         pytest.param(
-            "900 200 900 200", [(0, "firing"), (15, "escalated")], id="told-of-critical-before"
+            "3000 200 900 100",
+            [(15, "firing"), (30, "eased"), (45, "escalated")],
+            id="a-rise-after-it-eased-is-news",
         ),
+        pytest.param(
+            "900 200 900 200",
+            [(0, "firing"), (15, "escalated"), (30, "eased"), (45, "escalated")],
+            id="told-of-critical-before",
+        ),
+        pytest.param(
+            "200 900 1500 900 1500 3000",
+            [
+                *((0, "firing"), (15, "eased"), (30, "eased")),
+                *((45, "escalated"), (60, "eased"), (75, "resolved")),
+            ],
+            id="each-lower-level",
+        ),
+        pytest.param("200 1500", [(0, "firing"), (15, "eased")], id="two-levels-down-are-one-news"),
+        pytest.param("200 _ _ 900", [(0, "firing"), (45, "eased")], id="failures-ease-nothing"),
         pytest.param(
             "1500 900 200",
             [(0, "firing"), (15, "escalated"), (30, "escalated")],
@@ -126,13 +143,43 @@ def test_the_repeat_interval_is_that_of_the_present_route():
     simulation = play(
         Simulation(make_ruleset(LADDER, routes=routes)), "900 900 200 200 200 900 900"
     )
-    assert brief(simulation) == [(0, "firing"), (30, "escalated"), (60, "repeat")]
+    assert brief(simulation) == [(0, "firing"), (30, "escalated"), (60, "repeat"), (75, "eased")]
 
 
-def test_the_next_repeat_shows_the_fallen_severity():
+def test_that_it_eased_starts_the_repeat_interval_again_and_repeats_show_what_is_now():
     ruleset = make_ruleset(LADDER, routes=(make_route("desk", repeat=30),))
-    simulation = play(Simulation(ruleset), "200 900 900")
+    simulation = play(Simulation(ruleset), "200 900 900 900")
+    assert brief(simulation) == [(0, "firing"), (15, "eased"), (45, "repeat")]
     assert simulation.sent()[-1][3] == {"floor": ("repeat", "warning")}
+
+
+def items(simulation, receiver="desk"):
+    return [i for n in simulation.notifications if n.receiver == receiver for i in n.items]
+
+
+def test_what_was_told_before_is_said_of_each_change():
+    simulation = play(Simulation(make_ruleset(LADDER)), "900 200 900 100")
+    assert [(i.previous_severity, i.severity) for i in items(simulation)] == [
+        (None, WARNING),
+        (WARNING, CRITICAL),
+        (CRITICAL, WARNING),
+        (WARNING, CRITICAL),
+    ]
+
+
+def test_the_end_is_that_of_the_severity_last_told():
+    simulation = play(Simulation(make_ruleset(LADDER)), "200 900 3000")
+    assert items(simulation)[-1].severity is WARNING
+
+
+def test_a_repeat_knows_what_was_last_told_and_when():
+    ruleset = make_ruleset(LADDER, routes=(make_route("desk", repeat=30),))
+    simulation = play(Simulation(ruleset), "900 850 800 750 700")
+    assert [(i.previous_value, i.previous_at) for i in items(simulation)] == [
+        (None, None),
+        (900, T0),
+        (800, T0 + 30 * S),
+    ]
 
 
 TWO_ROUTES = (make_route("desk", "phone", severity="critical"), make_route("desk"))
@@ -151,7 +198,34 @@ def test_a_receiver_that_joins_on_escalation_is_told_firing():
 def test_everyone_who_was_told_is_told_of_the_end():
     simulation = play(two_receivers(), "900 200 900 3000")
     assert brief(simulation)[-1] == (45, "resolved")
-    assert brief(simulation, "phone") == [(15, "firing"), (45, "resolved")]
+    assert brief(simulation, "phone") == [(15, "firing"), (30, "eased"), (45, "resolved")]
+
+
+def test_who_was_told_critical_is_told_that_it_eased_and_is_not_reminded_of_the_rest():
+    routes = (make_route("phone", severity="critical"), make_route("desk", repeat=30))
+    ruleset = make_ruleset(LADDER, routes=routes, receivers=("desk", "phone"))
+    simulation = play(Simulation(ruleset), "200 900 900 900 900 100 900 3000")
+    assert brief(simulation, "phone") == [
+        *((0, "firing"), (15, "eased"), (75, "escalated")),
+        *((90, "eased"), (105, "resolved")),
+    ]
+    assert brief(simulation, "desk") == [
+        *((15, "firing"), (45, "repeat"), (90, "repeat"), (105, "resolved")),
+    ]
+
+
+def test_that_it_eased_goes_wherever_the_routes_point_by_now():
+    simulation = play(two_receivers(), "200")
+    simulation.ruleset = make_ruleset(
+        LADDER, routes=(make_route("desk"),), receivers=("desk", "phone")
+    )
+    play(simulation, "900 900", start=T0 + 15 * S)
+    assert brief(simulation, "phone") == [(0, "firing"), (15, "eased")]
+
+
+def test_that_it_eased_is_no_end_and_sent_without_send_resolved():
+    simulation = Simulation(make_ruleset(LADDER, receivers={"desk": False}))
+    assert brief(play(simulation, "200 900 3000")) == [(0, "firing"), (15, "eased")]
 
 
 def test_only_those_who_were_told_are_told_of_the_end():
@@ -206,6 +280,12 @@ def test_escalation_and_resolve_do_queue_behind_an_unsent_message():
     assert brief(simulation) == [(0, "firing"), (15, "escalated"), (30, "resolved")]
 
 
+def test_that_it_eased_queues_behind_an_unsent_message():
+    simulation = Simulation(make_ruleset(LADDER), stuck={"desk"})
+    play(simulation, "200 900 100")
+    assert brief(simulation) == [(0, "firing"), (15, "eased"), (30, "escalated")]
+
+
 def given_up(simulation):
     """The waiting messages were refused for good."""
     told = {key: replace(t, waiting=False) for key, t in simulation.memory.notified.items()}
@@ -218,6 +298,16 @@ def test_after_a_dead_message_the_next_one_is_still_firing():
     given_up(simulation)
     play(simulation, "900 900 900", start=T0 + 15 * S)
     assert brief(simulation) == [(0, "firing"), (30, "firing")]
+
+
+@pytest.mark.parametrize("routes", [(make_route("desk"),), TWO_ROUTES], ids=["routed", "no-more"])
+def test_who_never_got_anything_is_not_told_that_it_eased_but_of_the_next_critical(routes):
+    ruleset = make_ruleset(LADDER, routes=routes, receivers=("desk", "phone"))
+    reached = "desk" if len(routes) == 1 else "phone"
+    simulation = play(Simulation(ruleset, stuck={reached}), "200")
+    given_up(simulation)
+    play(simulation, "900 900 100", start=T0 + 15 * S)
+    assert brief(simulation, reached) == [(0, "firing"), (45, "firing")]
 
 
 def test_who_never_got_anything_is_not_told_of_the_end():
@@ -284,6 +374,19 @@ def test_news_names_the_message_before_reminders_and_ends():
     assert message.reason.value == "escalated"
     assert [i.reason.value for i in message.items] == ["escalated", "resolved"]
     assert message.items[0].previous_severity is WARNING
+
+
+def test_that_one_eased_names_the_message_before_reminders_and_ends():
+    load = symbol_rules()[1]
+    ruleset = make_ruleset(LADDER, load, routes=(make_route("desk", repeat=15),))
+    simulation = Simulation(ruleset)
+    symbols = [make_symbol("A", "600"), make_symbol("B", "60")]
+    simulation.see(make_snapshot(make_wallet("900"), symbols=symbols), T0)
+    symbols = [make_symbol("A", "60"), make_symbol("B", "60")]
+    simulation.see(make_snapshot(make_wallet("3000"), symbols=symbols), T0 + 15 * S)
+    message = simulation.notifications[-1]
+    assert [i.reason.value for i in message.items] == ["eased", "repeat", "resolved"]
+    assert message.reason.value == "eased"
 
 
 # ── routes ──────────────────────────────────────────────────────────────────

@@ -58,6 +58,30 @@ def silenced(*silences, **kw):
         ),
         pytest.param("900 200 900 900", (1, 3), [(0, "firing")], id="worse-and-back-meanwhile"),
         pytest.param(
+            "200 900 900 900", (1, 3), [(0, "firing"), (45, "eased")], id="better-meanwhile"
+        ),
+        pytest.param(
+            "200 200 200 200", (1, 3), [(0, "firing")], id="the-critical-that-was-told-goes-on"
+        ),
+        pytest.param(
+            "200 900 100 100",
+            (1, 3),
+            [(0, "firing"), (45, "escalated")],
+            id="critical-anew-meanwhile",
+        ),
+        pytest.param(
+            "200 3000 100 100",
+            (1, 3),
+            [(0, "firing"), (45, "firing")],
+            id="critical-in-another-episode",
+        ),
+        pytest.param(
+            "200 900 100 900 900",
+            (1, 3),
+            [(0, "firing"), (45, "eased")],
+            id="critical-anew-and-back",
+        ),
+        pytest.param(
             "900 3000 900 900 900", (1, 3), [(0, "firing"), (45, "firing")], id="another-episode"
         ),
     ],
@@ -79,6 +103,15 @@ def test_a_silenced_alert_is_judged_on_and_told_afterwards(tokens, window, expec
 )
 def test_all_matchers_must_match(matchers, quiet):
     assert (play(silenced(silence(**matchers)), "900").notifications == []) is quiet
+
+
+def test_who_is_not_on_the_route_any_more_is_told_that_it_eased_in_another_episode_too():
+    routes = (make_route("phone", severity="critical"), make_route("desk"))
+    simulation = silenced(silence(start=1, end=3), routes=routes, receivers=("desk", "phone"))
+    play(simulation, "200 3000 900 900 3000")
+    assert brief(simulation, "phone") == [(0, "firing"), (45, "eased"), (60, "resolved")]
+    (item,) = [i for n in simulation.notifications for i in n.items if i.reason.value == "eased"]
+    assert item.previous_severity is CRITICAL
 
 
 def test_an_alert_can_be_silenced_by_its_id():
@@ -107,6 +140,16 @@ def acked(simulation):
     [
         pytest.param("900 900 900 900 900", [], id="no-reminders"),
         pytest.param("900 200 200 200", [(30, "escalated"), (60, "repeat")], id="until-it-escalates"),
+        pytest.param(
+            "900 200 900 900 900 900",
+            [(30, "escalated"), (45, "eased"), (75, "repeat")],
+            id="escalating-ends-it-for-good",
+        ),
+        pytest.param(
+            "1500 1500 1500 900 900 900",
+            [(15, "eased"), (60, "escalated"), (90, "repeat")],
+            id="it-comes-down-with-the-alert",
+        ),
         pytest.param("3000", [(15, "resolved")], id="the-end-is-told"),
         pytest.param(
             "3000 900 900 900", [(15, "resolved"), (30, "firing"), (60, "repeat")],
@@ -119,9 +162,30 @@ def test_an_acknowledged_alert(tokens, expected):
     assert brief(play(simulation, tokens, start=at(1)))[1:] == expected
 
 
-def test_acknowledged_as_critical_a_warning_stays_quiet():
+def test_acknowledged_as_critical_it_eases_without_reminders_until_it_is_critical_again():
     simulation = acked(play(Simulation(REPEATED), "200"))
-    assert brief(play(simulation, "900 900 900 200 200", start=at(1)))[1:] == []
+    play(simulation, "900 900 900 900 200 200 200 900 900 900", start=at(1))
+    assert brief(simulation)[1:] == [
+        *((15, "eased"), (75, "escalated"), (105, "repeat")),
+        *((120, "eased"), (150, "repeat")),
+    ]
+    assert simulation.memory.acks == {}
+
+
+def test_an_escalation_that_a_silence_holds_back_ends_it_too():
+    simulation = acked(play(Simulation(REPEATED), "900"))
+    simulation.memory = replace(simulation.memory, silences=(silence(start=1, end=4),))
+    assert brief(play(simulation, "900 200 900 900 900", start=at(1)))[1:] == [(60, "repeat")]
+
+
+def test_what_was_not_looked_at_leaves_an_acknowledgement_as_it_is():
+    """Those of other accounts, and of an episode that is over."""
+    simulation = acked(play(Simulation(REPEATED), "900"))
+    (ack,) = simulation.memory.acks.values()
+    acks = {ack.fingerprint: replace(ack, episode=1), "of-another-account": ack}
+    simulation.memory = replace(simulation.memory, acks=acks)
+    play(simulation, "200 3000", start=at(1))
+    assert simulation.memory.acks == acks
 
 
 # ── mutes ───────────────────────────────────────────────────────────────────
@@ -151,6 +215,19 @@ def muted(**options):
             [(0, "firing"), (15, "resolved")],
             id="so-does-the-end-of-a-critical-one",
         ),
+        pytest.param("200 900", {}, [(0, "firing"), (15, "eased")], id="and-that-it-eased"),
+        pytest.param(
+            "200 900 100",
+            {},
+            [(0, "firing"), (15, "eased"), (30, "escalated")],
+            id="and-that-it-is-critical-again",
+        ),
+        pytest.param(
+            "200 900 3000 3000 3000",
+            {},
+            [(0, "firing"), (15, "eased"), (60, "resolved")],
+            id="the-end-of-what-was-a-warning-does-not",
+        ),
     ],
 )
 def test_a_muted_route(tokens, options, expected):
@@ -160,6 +237,32 @@ def test_a_muted_route(tokens, options, expected):
 def test_an_end_within_the_window_is_told_after_it():
     simulation = play(muted(), "900 900" + " 3000" * 6, start=T0 - 30 * S)
     assert brief(simulation) == [(-30, "firing"), (60, "resolved")]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        pytest.param("200 900 100 100 100 100", "escalated", id="critical-anew"),
+        pytest.param("200 3000 100 100 100 100", "firing", id="in-another-episode"),
+        pytest.param("200 900 900 900 900 900", "eased", id="better"),
+        pytest.param("900 200 200 200 200 200", "escalated", id="worse"),
+    ],
+)
+def test_what_a_mute_of_everything_held_back_is_told_at_its_end(tokens, expected):
+    simulation = play(muted(mute_critical=True), tokens, start=T0 - 15 * S)
+    assert brief(simulation) == [(-15, "firing"), (60, expected)]
+
+
+def test_a_mute_of_warnings_holds_no_news_of_the_critical_that_other_receivers_were_told():
+    """Each severity's own route says when it is quiet; that critical is over is news of critical."""
+    routes = (
+        make_route("phone", severity="critical"),
+        make_route("desk", options={"mute": (NIGHT,), "mute_critical": True}),
+    )
+    ruleset = make_ruleset(LADDER, routes=routes, receivers=("desk", "phone"))
+    simulation = play(Simulation(ruleset), "200 900 900 900 900")
+    assert brief(simulation, "phone") == [(0, "firing"), (15, "eased")]
+    assert brief(simulation, "desk") == [(60, "firing")]
 
 
 # ── reminders that grow rarer ───────────────────────────────────────────────
@@ -224,16 +327,60 @@ def test_an_escalation_to_critical_is_never_held_back():
     before = len(simulation.notifications)
     play(simulation, "200 3000 200", start=at(12))
     after = simulation.notifications[before:]
-    assert [(n.reason.value, n.severity) for n in after] == [("escalated", CRITICAL)]
+    assert [(n.reason.value, n.severity) for n in after] == [
+        ("escalated", CRITICAL),
+        ("firing", CRITICAL),
+    ]
 
 
 def test_a_critical_alert_that_flaps_is_still_said_again():
     """At 3 a.m. a wallet that is in danger nearly all the time must not be quiet."""
-    simulation = flapper(routes=(make_route("desk", repeat=120),))
-    play(simulation, "200 3000 " * 4 + "200 200 200 200 3000 " * 8)
-    late = [reason for seconds, reason in brief(simulation) if seconds > 180]
-    assert set(late) == {"repeat"}
-    assert len(late) >= 3
+    simulation = flapper(routes=(make_route("desk", repeat=30),))
+    play(simulation, "200 3000 " * 4 + "200 200 200 200 3000 " * 2)
+    late = [told for told in brief(simulation) if told[0] >= 120]
+    assert late == [(120, "firing"), (150, "repeat"), (195, "firing"), (225, "repeat")]
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        pytest.param("3000", "firing", id="in-another-episode"),
+        pytest.param("900", "escalated", id="in-the-same-one"),
+    ],
+)
+def test_critical_for_good_is_told_at_once_though_an_older_one_was_told(between, expected):
+    """However long the repeat interval: what was told was another critical."""
+    simulation = play(flapper(), "200 3000 " * 4 + "200 200")
+    assert brief(simulation)[-1] == (120, "firing")
+    play(simulation, f"{between} {between} 200 200 200 200", start=at(10))
+    assert brief(simulation)[-2:] == [(120, "firing"), (180, expected)]
+
+
+def test_going_up_and_down_between_severities_is_flapping_too():
+    simulation = play(flapper(), "900 1500 " * 6)
+    assert brief(simulation) == [
+        *((0, "firing"), (15, "eased"), (30, "escalated"), (45, "eased"), (60, "escalated")),
+    ]
+    assert simulation.notifications[-1].items[0].flapping
+    play(simulation, " ".join(["1500"] * 45), start=at(12))
+    assert brief(simulation)[5:] == [(735, "eased")]
+
+
+def test_between_severities_as_well_critical_is_never_held_back():
+    simulation = play(flapper(), "900 200 " * 6)
+    assert [reason for _, reason in brief(simulation)][4:] == ["eased"] + ["escalated"] * 4
+    assert {n.severity for n in simulation.notifications[5:]} == {CRITICAL}
+
+
+def test_that_it_flapped_once_does_not_keep_quiet_that_it_flaps_again():
+    simulation = play(flapper(), "900 3000 900 3000 900" + " 900" * 45)
+    settled = len(simulation.notifications)
+    assert simulation.notifications[-1].items[0].flapping
+    again = silence(start=50, end=58)
+    simulation.memory = replace(simulation.memory, silences=(again,))
+    play(simulation, "3000 900 3000 900 3000 900 3000 900 900 900", start=at(50))
+    (message,) = simulation.notifications[settled:]
+    assert (message.reason.value, message.items[0].flapping) == ("firing", True)
 
 
 def test_that_it_flaps_is_said_again_if_that_message_died():
@@ -243,8 +390,27 @@ def test_that_it_flaps_is_said_again_if_that_message_died():
     play(simulation, "200", start=at(4))
     told = {key: replace(t, waiting=False) for key, t in simulation.memory.notified.items()}
     simulation.memory = replace(simulation.memory, notified=told)
-    play(simulation, "3000 200 200 200 200 200 200 200 200", start=at(5))
+    play(simulation, "200 200 200 200 200 200 200 200 200", start=at(5))
     assert brief(simulation)[-1] == (180, "firing")
+
+
+def test_a_critical_after_a_message_of_flapping_that_died_is_the_first():
+    simulation = play(flapper(), "900 3000 900 3000")
+    simulation.stuck = {"desk"}
+    play(simulation, "900", start=at(4))
+    told = {key: replace(t, waiting=False) for key, t in simulation.memory.notified.items()}
+    simulation.memory = replace(simulation.memory, notified=told)
+    play(simulation, "900 200", start=at(5))
+    assert brief(simulation)[-2:] == [(60, "firing"), (90, "firing")]
+
+
+def test_while_it_flaps_no_critical_goes_where_its_route_does_not_lead_any_more():
+    simulation = play(flapper(receivers=("desk", "phone")), "200 3000 " * 3 + "200")
+    phone = brief(simulation, "phone")
+    simulation.ruleset = replace(simulation.ruleset, routes=(make_route("desk"),))
+    play(simulation, "3000 200 900 200 200", start=at(7))
+    assert brief(simulation, "phone") == phone
+    assert brief(simulation)[-1] == (150, "escalated")
 
 
 def test_few_changes_are_no_flapping():

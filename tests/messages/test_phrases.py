@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 
 from alerting.messages import phrases
-from tests.support.messages import NOW, firing
+from tests.support.messages import NOW, builtin, firing, ratio, repeated
 
 
 @pytest.mark.parametrize(
@@ -63,3 +64,49 @@ def test_labels_that_the_rule_adds_stand_among_the_others_by_name():
     assert line == (
         "account main · base_asset USDT · desk night · exchange X · symbol BTCUSDT · team risk"
     )
+
+
+def change(item):
+    return phrases.describe(item, now=NOW)["change"]
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (repeated(firing(value="241.07"), "261.48"), "repeat, down 20.41 in 15m"),
+        (repeated(firing(value="241.07"), "200", minutes=90), "repeat, up 41.07 in 1h30m"),
+        (repeated(firing(value="-5"), "-4.5"), "repeat, down 0.5 in 15m"),
+        (repeated(ratio(value="0.3821"), "0.36"), "repeat, up 2.21 points in 15m"),
+        (repeated(firing(value="241.07"), "241.070"), "repeat, unchanged in 15m"),
+        (repeated(firing(value="241.07"), "241.07", read=False), "repeat, not read since"),
+        # told late: what was read before it arrived was not in it
+        (repeated(firing(value="241.07"), "250", read=False), "repeat, down 8.93"),
+        (repeated(builtin(), "3"), "repeat"),
+        (firing(reason="repeat"), "repeat"),
+        (
+            repeated(firing(value="4", severity="warning", previous_severity="critical"), "5"),
+            "repeat, before: critical, down 1 in 15m",
+        ),
+        (firing(reason="eased", previous_severity="critical"), "eased from critical"),
+        (firing(reason="escalated"), "escalated"),
+    ],
+)
+def test_a_repeat_says_how_the_value_moved_since_the_receiver_was_told(item, text):
+    assert change(item) == text
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        (firing(severity="warning"), "flapping, quiet until it settles"),
+        (firing(severity="warning", reason="eased"), "flapping, quiet until it settles"),
+        (firing(), "flapping"),
+        (
+            firing(reason="escalated", previous_severity="warning"),
+            "escalated from warning, flapping",
+        ),
+        (repeated(firing(value="5"), "6"), "repeat, down 1 in 15m, flapping"),
+    ],
+)
+def test_a_critical_alert_that_flaps_is_not_said_to_be_quiet(item, text):
+    assert change(replace(item, flapping=True)) == text

@@ -19,7 +19,16 @@ from alerting.messages.rendering import Renderer
 from alerting.notify.email import Mailbox, compose
 from alerting.store import documents
 from tests.support import service_rules as rules
-from tests.support.messages import HOSTILE, NOW, builtin, firing, notification_of, over, ratio
+from tests.support.messages import (
+    HOSTILE,
+    NOW,
+    builtin,
+    firing,
+    notification_of,
+    over,
+    ratio,
+    repeated,
+)
 
 GOLDEN = Path(__file__).parents[1] / "data" / "messages"
 
@@ -42,6 +51,20 @@ floor_info = firing(
 CASES = {
     "firing": notification_of(firing()),
     "escalated": notification_of(firing(reason="escalated", previous_severity="warning")),
+    "eased": notification_of(
+        firing(
+            reason="eased",
+            severity="warning",
+            previous_severity="critical",
+            value="941.07",
+            threshold="1000",
+            clear="1100",
+        )
+    ),
+    "repeat-worse": notification_of(repeated(firing(), "261.48")),
+    "two-eased": notification_of(
+        ratio(reason="eased", previous_severity="critical"), repeated(ratio(id="r2"), "0.4")
+    ),
     "repeat": notification_of(ratio(reason="repeat")),
     "repeat-milder": notification_of(
         firing(reason="repeat", severity="warning", previous_severity="critical")
@@ -97,6 +120,24 @@ def test_message_reads_exactly(case, fmt):
             "CRITICAL (escalated from warning) available-balance-floor:"
             " 241.07 USDT, 8.93 below 250 · main",
             id="escalated",
+        ),
+        pytest.param(
+            CASES["eased"],
+            "WARNING (eased from critical) available-balance-floor:"
+            " 941.07 USDT, 58.93 below 1000 · main",
+            id="eased",
+        ),
+        pytest.param(
+            CASES["repeat-worse"],
+            "CRITICAL (repeat, down 20.41 in 15m) available-balance-floor:"
+            " 241.07 USDT, 8.93 below 250 · main",
+            id="repeat-worse",
+        ),
+        pytest.param(
+            CASES["two-eased"],
+            "WARNING 2 alerts · main: symbol-margin-ratio DOGEUSDT 38.21% (> 35%, eased),"
+            " symbol-margin-ratio DOGEUSDT 38.21% (> 35%)",
+            id="two-eased",
         ),
         pytest.param(
             CASES["repeat"],

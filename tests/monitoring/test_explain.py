@@ -9,11 +9,22 @@ import pytest
 
 from alerting.engine import evaluation
 from alerting.engine.model import Poll
+from alerting.engine.rules import Flapping
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.monitoring.explain import Question, explain
 from alerting.sandbox.exchange import wallet_body
-from tests.support.factories import CRITICAL, INFO, T0, M, make_rule, make_ruleset, make_threshold
+from tests.support.factories import (
+    CRITICAL,
+    INFO,
+    T0,
+    M,
+    S,
+    make_route,
+    make_rule,
+    make_ruleset,
+    make_threshold,
+)
 
 FLOOR = make_rule(
     "floor",
@@ -24,17 +35,17 @@ FLOOR = make_rule(
 RULESET = make_ruleset(FLOOR)
 
 
-def see(store, available, at):
+def see(store, available, at, ruleset=RULESET):
     body = json.dumps(wallet_body(total="2000", available=available))
     snapshot = parse_wallet(body.encode(), account="main", observed_at=at)
-    judge = functools.partial(evaluation.evaluate, RULESET, outcome=snapshot, now=at)
+    judge = functools.partial(evaluation.evaluate, ruleset, outcome=snapshot, now=at)
     poll = Poll(at=at, account="main", body=body, outcome=snapshot)
     store.evaluate("main", judge, poll=poll)
 
 
-def ask(store, *, at, rule="floor", symbol=None, present=True):
+def ask(store, *, at, rule="floor", symbol=None, present=True, ruleset=RULESET):
     question = Question(rule=rule, symbol=symbol, at=at, present=present)
-    return list(explain(RULESET, store, question))
+    return list(explain(ruleset, store, question))
 
 
 def test_an_alert_that_got_worse_and_whose_message_was_refused(store):
@@ -59,6 +70,31 @@ def test_an_alert_that_got_worse_and_whose_message_was_refused(store):
         "    2026-01-01T00:02:00Z  escalated to desk: pending (0 attempts)",
         "",
     ]
+
+
+def test_who_is_not_on_the_present_route_is_said_to_get_no_reminder(store):
+    routes = (make_route("phone", severity="critical"), make_route("desk"))
+    ruleset = make_ruleset(FLOOR, routes=routes, receivers=("desk", "phone"))
+    for seconds, available in ((0, "0.5"), (60, "0.5"), (120, "50")):
+        see(store, available, T0 + seconds * S, ruleset)
+    row = store.claim("phone", now=T0)
+    store.mark_sent(row, reason="ok", now=T0)
+    row = store.claim("phone", now=T0 + 2 * M)
+    store.mark_sent(row, reason="ok", now=T0 + 2 * M)
+
+    lines = ask(store, at=T0 + 3 * M, ruleset=ruleset)
+    assert (
+        "  phone      told info 2026-01-01T00:02:00Z; "
+        "not on its present route: next told when it eases or ends"
+    ) in lines
+
+
+def test_an_alert_that_flaps_is_said_to_be_told_as_critical_only(store):
+    ruleset = make_ruleset(FLOOR, flapping=Flapping(changes=2, within=10 * M))
+    for seconds, available in enumerate(("0.5", "50000", "0.5")):
+        see(store, available, T0 + seconds * S, ruleset)
+    lines = ask(store, at=T0 + M, ruleset=ruleset)
+    assert "  flapping   it goes up and down; until it settles only a critical is told" in lines
 
 
 def test_about_the_past_only_what_was_recorded_counts(store):

@@ -74,9 +74,12 @@ def test_the_judge_tells_right_from_wrong(arrivals, wrong):
         pytest.param([1, 1, 0], ["firing warning", "resolved warning"], [], id="a-warning"),
         pytest.param(
             [1, 2, 1, 2, 0],
-            ["firing warning", "escalated critical", "resolved critical"],
-            ["firing critical", "resolved critical"],
-            id="told-once-per-severity-and-episode",
+            [
+                *("firing warning", "escalated critical", "eased warning"),
+                *("escalated critical", "resolved critical"),
+            ],
+            ["firing critical", "eased warning", "escalated critical", "resolved critical"],
+            id="up-and-down",
         ),
         pytest.param(
             [2, 0, 2],

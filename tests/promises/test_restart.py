@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import tempfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alerting.cli.ack import acknowledge
 from alerting.engine import evaluation
 from alerting.engine.feeds import Scope
-from alerting.engine.model import Direction
+from alerting.engine.model import Direction, State
+from alerting.engine.rules import Flapping
 from alerting.store.state import Store
 from tests.support.factories import (
     CRITICAL,
@@ -50,6 +53,8 @@ RULESET = make_ruleset(
     receivers={"desk": True, "phone": False},
     blind_after=45,
 )
+#: and what is held back: an alert that goes up and down twice flaps
+RULESETS = (RULESET, replace(RULESET, flapping=Flapping(changes=2, within=8 * STEP)))
 
 available = st.sampled_from(["90", "240", "900", "1050", "2000"])
 outcomes = st.one_of(
@@ -76,7 +81,10 @@ class Died(Exception):
 class World:
     """A store on disk and receivers that accept everything; the process may die anywhere."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, ruleset, acked):
+        self.ruleset = ruleset
+        #: the step before which somebody acknowledges all that fires
+        self.acked = acked
         self.path = Path(folder) / "state.db"
         #: (receiver, notification, possible repeat)
         self.arrived = []
@@ -86,8 +94,10 @@ class World:
         now = T0 + number * STEP
         if cut == "before":
             raise Died
+        if number == self.acked:
+            self.acknowledge(now)
         self.store.evaluate(
-            "main", functools.partial(evaluation.evaluate, RULESET, outcome=outcome, now=now)
+            "main", functools.partial(evaluation.evaluate, self.ruleset, outcome=outcome, now=now)
         )
         if cut == "committed":
             raise Died
@@ -100,15 +110,20 @@ class World:
                     raise Died
                 self.store.mark_sent(row, reason="ok", now=now)
 
+    def acknowledge(self, now):
+        for alert in self.store.memory("main").alerts.values():
+            if alert.state is State.FIRING:
+                acknowledge(self.store, alert, by="me", now=now)
+
     def restart(self):
         self.store.close()
         self.store = Store(self.path)
         self.store.recover()
 
 
-def run(timeline, cut_at):
+def run(timeline, cut_at, ruleset, acked):
     with tempfile.TemporaryDirectory() as folder:
-        world = World(folder)
+        world = World(folder, ruleset, acked)
         for number, outcome in enumerate(timeline):
             try:
                 world.step(number, outcome, cut_at[number])
@@ -131,13 +146,42 @@ def deliver_rest(world, number):
 
 
 @settings(max_examples=120, deadline=None)
-@given(st.lists(st.tuples(outcomes, cuts), min_size=1, max_size=14))
-def test_dying_anywhere_changes_no_message(steps):
+@given(
+    st.lists(st.tuples(outcomes, cuts), min_size=1, max_size=14),
+    st.sampled_from(RULESETS),
+    st.none() | st.integers(1, 9),
+)
+def test_dying_anywhere_changes_no_message(steps, ruleset, acked):
     timeline = [outcome_of(*outcome) for outcome, _ in steps]
-    whole = run(timeline, [None] * len(steps))
-    cut = run(timeline, [where for _, where in steps])
+    whole = run(timeline, [None] * len(steps), ruleset, acked)
+    cut = run(timeline, [where for _, where in steps], ruleset, acked)
     unmarked = [(receiver, notification) for receiver, notification, repeat in cut]
     once = [entry for number, entry in enumerate(unmarked) if entry not in unmarked[:number]]
     assert once == [(receiver, notification) for receiver, notification, _ in whole]
     surplus = [cut[number] for number, entry in enumerate(unmarked) if entry in unmarked[:number]]
     assert all(repeat for _, _, repeat in surplus)
+
+
+def test_what_was_told_is_compared_by_after_each_restart():
+    """Every reason, with a kill in each step: up, eased, up anew, seen, up again, over."""
+    values = ["900"] * 3 + ["90", "900", "90", "90", "900", "900"] + ["90"] * 6 + ["2000"] * 3
+    timeline = [outcome_of("good", value, None) for value in values]
+    for cut in ("before", "committed", "sent"):
+        arrived = run(timeline, [cut] * len(values), RULESET, 6)
+        told = [
+            (notification.observed_at - T0) // STEP
+            for receiver, notification, repeat in arrived
+            if receiver == "desk" and not repeat
+        ]
+        reasons = [
+            notification.reason.value
+            for receiver, notification, repeat in arrived
+            if receiver == "desk" and not repeat
+        ]
+        assert (told, reasons) == (
+            [2, 3, 4, 5, 7, 9, 13, 15, 17],
+            [
+                *("firing", "escalated", "eased", "escalated", "eased", "escalated"),
+                *("repeat", "eased", "resolved"),
+            ],
+        )

@@ -148,5 +148,5 @@ def test_a_recorded_run_replays_as_it_was(live):
     assert lived_changes == changes
     assert lived_messages == messages
     reasons = {reason for _, _, reason, _ in messages}
-    assert reasons == {"firing", "escalated", "repeat", "resolved"}
+    assert reasons == {"firing", "escalated", "eased", "repeat", "resolved"}
     assert {"blind", "suspect-data", "floor", "load"} <= {row[1] for row in lived_changes}

@@ -58,7 +58,7 @@ FAULTS = {
         "FILE:9:39: tests.0.expect.0.state: 'firng' is not one of inactive, pending, firing; did you mean 'firing'?",
         "FILE:10:14: tests.0.expect.1.at: 1 has no unit; write 1s, 5m, 2h or 1d",
         "FILE:10:27: tests.0.expect.1.notified: unknown receiver 'desc'; did you mean 'desk'?",
-        "FILE:10:41: tests.0.expect.1.reason: 'fire' is not one of firing, escalated, repeat, resolved; did you mean 'firing'?",
+        "FILE:10:41: tests.0.expect.1.reason: 'fire' is not one of firing, escalated, eased, repeat, resolved; did you mean 'firing'?",
     ],
     "misspelt-field": [
         "FILE:6:7: tests.0.series.total_availabel_balance: unknown key; did you mean 'total_available_balance'?",
@@ -175,7 +175,7 @@ FAULTS = {
         "FILE:9:61: tests.0.expect.0.symbl: unknown key; did you mean 'symbol'?",
     ],
     "unknown-reason": [
-        "FILE:8:42: tests.0.expect.0.reason: 'fired' is not one of firing, escalated, repeat, resolved",
+        "FILE:8:42: tests.0.expect.0.reason: 'fired' is not one of firing, escalated, eased, repeat, resolved",
     ],
     "unknown-receiver": [
         "FILE:8:28: tests.0.expect.0.notified: unknown receiver 'desc'; did you mean 'desk'?",

@@ -74,6 +74,8 @@ items = st.builds(
     state=st.sampled_from(State),
     severity=st.sampled_from(Severity),
     previous_severity=st.none() | st.sampled_from(Severity),
+    previous_value=st.none() | decimals,
+    previous_at=some,
     flapping=st.booleans(),
 )
 notifications = st.builds(

@@ -150,7 +150,7 @@ def alerts_of(store):
 
 
 def test_it_is_brought_to_the_present_schema(store, path):
-    assert query(path, "PRAGMA user_version") == [(2,)]
+    assert query(path, "PRAGMA user_version") == [(3,)]
     tables = {
         name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
     }
@@ -243,6 +243,8 @@ def test_who_was_told_what(store):
     }
     for (rule, _), entry in notified.items():
         assert (entry.severity, entry.repeats, entry.flapping) == (CRITICAL, 0, False)
+        # it was told of what goes on; which value it was told is not known
+        assert (entry.critical, entry.value) == (True, None)
         assert entry.episode == alerts_of(store)[rule].episode
 
 

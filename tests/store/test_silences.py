@@ -63,6 +63,21 @@ def test_old_ones_are_forgotten_but_the_acknowledgement_of_an_alert_that_is_ther
     assert (memory.silences, memory.acks) == ((), {fp: ack})
 
 
+def test_an_acknowledgement_comes_down_with_its_alert_and_ends_for_good_where_that_rises(store):
+    alerts = see(store, "200", T0).memory.alerts
+    ((fp, alert),) = alerts.items()
+    ack = Ack(fingerprint=fp, episode=alert.episode, severity=Severity.CRITICAL, at=T0, author="me")
+    other = replace(ack, fingerprint="of another account")
+    store.acknowledge(ack)
+    store.acknowledge(other)
+    see(store, "900", T0 + S)
+    lower = replace(ack, severity=Severity.WARNING)
+    assert store.memory("main").acks == {fp: lower, other.fingerprint: other}
+    see(store, "200", T0 + 2 * S)
+    see(store, "900", T0 + 3 * S)
+    assert store.memory("main").acks == {other.fingerprint: other}
+
+
 @pytest.mark.parametrize(
     "change",
     [

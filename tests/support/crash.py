@@ -126,13 +126,14 @@ class Ledger:
 
     def step(self, account: str, alert: str, level: int, value: str) -> None:
         """Book one alert's level at one step."""
-        receivers = ROUTES[level] if level else ROUTES[2]
-        for receiver in receivers:
+        for receiver in ROUTES[2]:
             key = (receiver, account, alert)
             told = self._told.get(key, 0)
-            if level <= told and (level or not told):
+            # better news goes to all who were told worse, worse news where its route leads
+            if level == told or (level > told and receiver not in ROUTES[level]):
                 continue
-            reason = "resolved" if not level else "escalated" if told else "firing"
+            reason = "resolved" if not level else "eased" if level < told else "escalated"
+            reason = reason if told else "firing"
             note = Note(account, alert, reason, _NAMES[level or told], value)
             self.due.setdefault(key, []).append(note)
             self._told[key] = level

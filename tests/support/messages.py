@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from alerting.engine.model import (
@@ -89,6 +89,19 @@ def ratio(**changes) -> Item:
     return firing(**fields | changes)
 
 
+def repeated(item: Item, before: str, *, minutes: int = 15, read: bool = True) -> Item:
+    """The same alert, said again: the receiver was told another value so long before."""
+    judged_at = datetime(2026, 1, 1, 0, 12, tzinfo=UTC)
+    told_at = judged_at - timedelta(minutes=minutes)
+    return replace(
+        item,
+        alert=replace(item.alert, judged_at=judged_at if read else told_at),
+        reason=Reason.REPEAT,
+        previous_value=Decimal(before),
+        previous_at=told_at,
+    )
+
+
 def builtin(**changes) -> Item:
     """The alert that nothing can be seen."""
     fields = {
@@ -120,7 +133,7 @@ def notification_of(
 ) -> Notification:
     """What a receiver is told of these alerts, worst first."""
     reasons = {item.reason for item in items}
-    order = (Reason.ESCALATED, Reason.FIRING, Reason.REPEAT, Reason.RESOLVED)
+    order = (Reason.ESCALATED, Reason.FIRING, Reason.EASED, Reason.REPEAT, Reason.RESOLVED)
     return Notification(
         receiver="desk",
         account=items[0].alert.account,
