@@ -105,6 +105,16 @@ def clean(text: str, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def visible(text: str) -> str:
+    """`text` with every character escaped that a terminal would not show, or would obey."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
+
+
 class RedactingFilter(logging.Filter):
     """Masks secrets in a record's finished text; belongs on handlers, where all loggers end."""
 
