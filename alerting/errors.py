@@ -6,6 +6,7 @@ AlertingError
 ├── StateBusyError   another process works on the same state
 ├── TemplateError    a message template is wrong
 ├── NotFoundError    what was asked for does not exist (any more)
+├── OutputError     standard output cannot be written
 └── UsageError       a command was asked for something that does not exist
 """
 
@@ -65,3 +66,7 @@ class NotFoundError(AlertingError):
 
 class UsageError(AlertingError):
     """The command cannot be carried out as it was asked for."""
+
+
+class OutputError(AlertingError):
+    """Standard output cannot be written; whoever reads it does not have all."""

@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from alerting.redaction import RedactingFilter
+from alerting.redaction import RedactingFilter, visible
 from alerting.units import rfc3339
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -20,17 +20,19 @@ class _JsonFormatter(logging.Formatter):
             "at": _at(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": visible(record.getMessage()),
         }
         if record.exc_text:
-            entry["error"] = record.exc_text
+            entry["error"] = "\n".join(map(visible, record.exc_text.splitlines()))
         return json.dumps(entry, ensure_ascii=False)
 
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_at(record)} {record.levelname.lower():7} {record.getMessage()}"
-        return f"{line}\n{record.exc_text}" if record.exc_text else line
+        # a text from outside can neither speak to the terminal nor forge a line
+        line = f"{_at(record)} {record.levelname.lower():7} {visible(record.getMessage())}"
+        trace = [visible(each) for each in (record.exc_text or "").splitlines()]
+        return "\n".join([line, *trace])
 
 
 def set_up(level: str, form: str) -> None:

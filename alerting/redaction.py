@@ -12,8 +12,15 @@ from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit
 
 MASK = "***"
 _LONG_HEX = re.compile(r"[0-9a-fA-F]{32,}")
-# Shorter pieces than this would also hit ordinary words of a message.
+# Shorter pieces than this are not masked: they are not secret, and would hit ordinary words.
 _SHORTEST = 6
+# Pieces shorter than this may be part of an ordinary word or number (`balance` in `total_balance`):
+# they are masked only where they stand alone.
+_SHORTEST_WITHIN = 12
+# An exchange's keys are longer than this; nothing else of an answer is masked.
+_SHORTEST_KEY = 32
+# A run of letters and digits so long, and of both, is no word that anybody writes.
+_TOKEN = re.compile(r"(?=[A-Za-z0-9+/=]*[0-9])(?=[A-Za-z0-9+/=]*[A-Za-z])[A-Za-z0-9+/=]{20,}")
 # Parts of an Apprise URL's query that carry secrets: headers, payload and parameters of the user's
 # own, and whatever says so in its name. The others (to=, from=, format=) are needed in messages.
 _SECRET_OPTION = re.compile(r"^[ +:-]|token|key|pass|pwd|secret|auth|sig|cred|code", re.IGNORECASE)
@@ -41,6 +48,7 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: set[str] = set()
+        self._keys: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
 
     def learn(self, text: str) -> None:
@@ -51,8 +59,14 @@ class Redactor:
             self._known |= {piece for piece in pieces if len(piece) >= _SHORTEST}
             longest_first = sorted(self._known, key=len, reverse=True)
             self._pattern = (
-                re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+                re.compile("|".join(map(_masked, longest_first))) if longest_first else None
             )
+
+    def learn_key(self, text: str) -> None:
+        """As `learn`, and `text` is masked in an exchange's recorded answers too."""
+        self.learn(text)
+        if len(text) >= _SHORTEST_KEY:
+            self._keys |= {text, text.lower(), text.upper()}
 
     def learn_url(self, url: str) -> None:
         """Mask the whole URL and each part of it that can carry a token."""
@@ -86,6 +100,28 @@ class Redactor:
         pattern = self._pattern
         return pattern.sub(MASK, text) if pattern else text
 
+    def redact_answer(self, text: str) -> str:
+        """An exchange's answer without the keys that it was asked with; else it stays as it is.
+
+        An answer is data: a receiver's password that looks like a field or a number is no reason to
+        change what it says.
+        """
+        for key in tuple(self._keys):
+            text = text.replace(key, MASK)
+        return text
+
+
+def _masked(piece: str) -> str:
+    """The pattern of a piece that is masked."""
+    if len(piece) >= _SHORTEST_WITHIN:
+        return re.escape(piece)
+    return rf"(?<![A-Za-z0-9_-])(?<![0-9]\.){re.escape(piece)}(?![A-Za-z0-9_-]|\.[0-9])"
+
+
+def without_tokens(text: str) -> str:
+    """A text that somebody wrote into a file, without what looks like a secret in a wrong place."""
+    return _TOKEN.sub(MASK, text)
+
 
 def _base64(text: str) -> str:
     # without padding: whatever follows it, this much is always there
@@ -103,6 +139,16 @@ def clean(text: str, limit: int = 120) -> str:
     text = _LONG_HEX.sub(MASK, text)
     text = "".join(letter for letter in text if unicodedata.category(letter)[0] != "C")
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """`text` with every character escaped that a terminal would not show, or would obey."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
 
 
 class RedactingFilter(logging.Filter):

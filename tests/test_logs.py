@@ -58,3 +58,15 @@ def test_no_secret_in_a_message_or_an_exception(capsys, form):
     assert SECRET not in err
     assert "ValueError" in err
     assert "***" in err
+
+
+@pytest.mark.parametrize("form", logs.FORMATS)
+def test_a_text_from_outside_can_neither_speak_to_the_terminal_nor_forge_a_line(form, capsys):
+    logs.set_up("debug", form)
+    logging.getLogger("alerting").warning(
+        "path %s", "\x1b[2J\x9b31m\n2026-01-01 info all is well\u202e"
+    )
+    err = capsys.readouterr().err
+
+    assert err.count("\n") == 1
+    assert not set("\x1b\x9b\u202e") & set(err)

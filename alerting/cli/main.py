@@ -6,7 +6,6 @@ Each command is a module that imports what it needs only when it runs: cron star
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -28,7 +27,9 @@ from alerting.cli import (
 )
 from alerting.cli.arguments import Command, Commands
 from alerting.cli.context import FAILED, FINE, WRONG_USAGE
-from alerting.errors import AlertingError, ConfigError, UsageError
+from alerting.errors import AlertingError, ConfigError, OutputError, UsageError
+from alerting.redaction import visible
+from alerting.terminal import guard_streams
 
 # in the order of `--help`
 _COMMANDS = (
@@ -50,27 +51,49 @@ _COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 fine, 1 failed or found problems, 2 wrong usage."""
-    args = _parser().parse_args(argv)
-    logs.set_up(args.log_level, args.log_format)
-    command: Command = args.command
+    guard_streams()
     try:
-        return command(args)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return WRONG_USAGE
-    except UsageError as error:
-        print(f"alerting: {error}", file=sys.stderr)
-        return WRONG_USAGE
-    except AlertingError as error:
-        print(f"alerting: {error}", file=sys.stderr)
+        return _run(argv)
+    except OutputError as error:
+        _say(f"alerting: {error}")
         return FAILED
     except BrokenPipeError:
         # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     except KeyboardInterrupt:
         return 130
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        args = _parser().parse_args(argv)
+        logs.set_up(args.log_level, args.log_format)
+        code = _call(args.command, args)
+    finally:
+        # here, and not when the interpreter ends: then nobody could say that it failed
+        sys.stdout.flush()
+    return code
+
+
+def _call(command: Command, args: argparse.Namespace) -> int:
+    try:
+        return command(args)
+    except ConfigError as error:
+        _say(*map(str, error.problems))
+        return WRONG_USAGE
+    except UsageError as error:
+        _say(f"alerting: {error}")
+        return WRONG_USAGE
+    except OutputError:
+        raise
+    except AlertingError as error:
+        _say(f"alerting: {error}")
+        return FAILED
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        print(*map(visible, line.splitlines()), sep="\n", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from alerting.cli import context
 from alerting.cli.arguments import Commands
 from alerting.cli.context import FAILED, FINE
-from alerting.errors import StateBusyError, UsageError
+from alerting.errors import OutputError, StateBusyError, UsageError
 from alerting.terminal import count
 
 if TYPE_CHECKING:
@@ -73,4 +74,6 @@ def _show(result: CycleResult) -> None:
     text = f"{len(result.polls) - len(failed)} of {count(len(result.polls), 'account')} read"
     text += f", {count(sent, 'message')} sent"
     unsent = len(result.deliveries) - sent
-    print(text + (f", {unsent} not accepted" if unsent else ""), flush=True)
+    # a courtesy: a cycle that did its work has not failed because nobody reads this
+    with contextlib.suppress(OutputError, BrokenPipeError):
+        print(text + (f", {unsent} not accepted" if unsent else ""), flush=True)

@@ -76,7 +76,11 @@ def _send(receiver: ReceiverSettings, renderer: Renderer, now: datetime) -> Atte
     except AlertingError as error:
         return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error))
     message = renderer.render(
-        _notification(receiver.name, now), notifier.format, maybe_repeat=False, now=now
+        _notification(receiver.name, now),
+        notifier.format,
+        maybe_repeat=False,
+        now=now,
+        room=notifier.room,
     )
     return notifier.send(message)
 

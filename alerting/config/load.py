@@ -84,7 +84,7 @@ def load_config(
     if not isinstance(data, dict):
         keys = ", ".join(keys_of(RulesFile))
         report.value((), f"must be a mapping with the keys {keys}, not {kind_of(data)}")
-        raise ConfigError(report.problems)
+        raise ConfigError(report.redacted())
     reader = SecretReader(report=report, folder=path.parent, environ=environ, secrets=secrets)
     loader = _Loader(report=report, folder=path.parent, secrets=reader)
     config = loader.config(path, read_as(RulesFile, report))

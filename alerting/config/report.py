@@ -22,7 +22,7 @@ from alerting.config.schema import Section
 from alerting.config.values import TAG, nearest, show
 from alerting.config.yaml_reader import Document, Path, Spot, dotted
 from alerting.errors import Problem
-from alerting.redaction import REDACTOR
+from alerting.redaction import REDACTOR, without_tokens
 
 _S = TypeVar("_S", bound=Section)
 
@@ -107,10 +107,12 @@ class Report:
 
     def redacted(self) -> list[Problem]:
         """All problems, without any secret that was learnt after they were found."""
-        return [
-            replace(p, path=REDACTOR.redact(p.path), message=REDACTOR.redact(p.message))
-            for p in self.problems
-        ]
+        return [replace(p, path=_shown(p.path), message=_shown(p.message)) for p in self.problems]
+
+
+def _shown(text: str) -> str:
+    """Without what is a secret, and without what looks like one in a wrong place."""
+    return without_tokens(REDACTOR.redact(text))
 
 
 def read_as(section: type[_S], report: Report) -> _S:

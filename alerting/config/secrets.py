@@ -72,7 +72,7 @@ class SecretReader:
         text = self._file(where, value) if in_file else self._expand(where, value)
         if text is None:
             return None
-        (REDACTOR.learn_url if key == "url" else REDACTOR.learn)(text)
+        (REDACTOR.learn_url if key == "url" else REDACTOR.learn_key)(text)
         return Secret(text)
 
     def _check_variables(self, path: KeyPath, text: str) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Self, cast
 import yaml
 
 from alerting.errors import Problem
+from alerting.redaction import without_tokens
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 20
@@ -307,10 +308,9 @@ def dotted(path: Path) -> str:
 
 
 def quoted(text: str) -> str:
-    """`text` as an error shows it: on one line, not endless, and no URL's tail."""
+    """`text` as an error shows it: on one line, not endless, no URL's tail and no token."""
     scheme, separator, _ = text.partition("://")
-    if separator:
-        text = f"{scheme}://..."
+    text = f"{scheme}://..." if separator else without_tokens(text)
     return repr(text if len(text) <= 60 else text[:57] + "...")
 
 

@@ -56,6 +56,22 @@ class Message:
     thread: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Room:
+    """What the very service takes, beside the format's own limit; in characters."""
+
+    #: of the title; 0: it shows none, and the title goes before the body
+    title: int
+    #: of title and body together
+    total: int
+
+    def holds(self, title: str, body: str) -> bool:
+        """Whether a message fits; a line break stands between the two."""
+        return (len(title) <= self.title or not self.title) and (
+            len(title) + len(body) + 2 <= self.total
+        )
+
+
 # Where nothing pings and nothing is markup: data for programs, and plain screens.
 _PLAIN = frozenset(
     {

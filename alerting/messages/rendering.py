@@ -21,6 +21,7 @@ from alerting.messages.formats import (
     TITLE_LIMIT,
     Format,
     Message,
+    Room,
     Service,
 )
 from alerting.messages.phrases import Data
@@ -108,16 +109,27 @@ class Renderer:
         self._environments: dict[tuple[object, bool], ImmutableSandboxedEnvironment] = {}
 
     def render(
-        self, notification: Notification, fmt: Format, *, maybe_repeat: bool, now: datetime
+        self,
+        notification: Notification,
+        fmt: Format,
+        *,
+        maybe_repeat: bool,
+        now: datetime,
+        room: Room | None = None,
     ) -> Message:
-        """Render the message; where a template fails, a plain one with the error in it."""
+        """Render the message; where a template fails, a plain one with the error in it.
+
+        `room` is what the very service takes; None: as much as the format.
+        """
         try:
             with decimal.localcontext(EXACT):
                 context = context_of(notification, maybe_repeat=maybe_repeat, now=now)
-                return self._render(notification, context, fmt)
+                return self._render(notification, context, fmt, room)
         except Exception as error:  # noqa: BLE001 - a template can raise anything; the message must go
             reason = error_text(error)
-        return self.plain(notification, fmt, maybe_repeat=maybe_repeat, now=now, error=reason)
+        return self.plain(
+            notification, fmt, maybe_repeat=maybe_repeat, now=now, error=reason, room=room
+        )
 
     def plain(
         self,
@@ -127,6 +139,7 @@ class Renderer:
         maybe_repeat: bool,
         now: datetime,
         error: str = "",
+        room: Room | None = None,
     ) -> Message:
         """Render it in minimal plain text, without templates: nothing in it can be refused."""
         with decimal.localcontext(EXACT):
@@ -137,18 +150,31 @@ class Renderer:
             rows.insert(0, f"(this is the built-in text, because {phrases.clean(error)[:300]})")
         if fmt is Format.TELEGRAM:
             rows.insert(0, title)
-        body = _as_many_as_fit(rows, fmt)
         escape = SERVICES[fmt].escape if fmt is Format.DISCORD else formats.chat
         title = escape(title) if escape and fmt in {Format.CHAT, Format.DISCORD} else title
+        body = _as_many_as_fit(rows, title, fmt, room)
+        if body is None and room is not None:
+            title, body = "", brief(context, fmt, room.total)
+        body = body or ""
         return _message(notification, fmt, title=title, body=body, maybe_repeat=maybe_repeat)
 
-    def _render(self, notification: Notification, context: Data, fmt: Format) -> Message:
+    def _render(
+        self, notification: Notification, context: Data, fmt: Format, room: Room | None
+    ) -> Message:
         service = SERVICES[fmt]
         self._annotate(context)
-        title = context["title"] = self._title(context)
-        body, page = _largest(context, functools.partial(self._body, service))
+        title = context["title"] = self._title(context, room)
         if service.escape and not service.markup:
             title = service.escape(title)
+        shown_title = "" if service.markup else title
+        body_of = functools.partial(self._body, service, shown_title, room)
+        # where the service has room for little, a line for each alert says more than a count
+        found = _largest(context, body_of, least=0 if room is None else 1)
+        if found is None and room is None:
+            raise ValueError("the template's text is too long even without any alert")
+        if found is None and room is not None:
+            title, found = "", (brief(context, fmt, room.total), None)
+        body, page = found or ("", None)
         return _message(
             notification,
             fmt,
@@ -158,24 +184,27 @@ class Renderer:
             maybe_repeat=context["maybe_repeat"],
         )
 
-    def _body(self, service: Service, shown: Data) -> tuple[str, str | None] | None:
+    def _body(
+        self, service: Service, title: str, room: Room | None, shown: Data
+    ) -> tuple[str, str | None] | None:
         """Body and e-mail page; None: longer than the service's limit."""
         environment = self._env(escape=service.escape, markup=service.markup)
         body = _run(environment, service.template, shown)
-        if service.size(body) > service.limit:
+        if service.size(body) > service.limit or (room and not room.holds(title, body)):
             return None
         if service.html is None:
             return body, None
         page = _run(self._env(escape=None, markup=True), service.html, shown)
         return (body, page) if len(page) <= PAGE_LIMIT else None
 
-    def _title(self, context: Data) -> str:
+    def _title(self, context: Data, room: Room | None) -> str:
+        limit = min(TITLE_LIMIT, room.title) if room and room.title else TITLE_LIMIT
         title = ""
         for shown in _shorter(context):
             title = " ".join(_run(self._env(escape=None, markup=False), TITLE, shown).split())
-            if formats.slack_size(title) <= TITLE_LIMIT:
+            if formats.slack_size(title) <= limit:
                 return title
-        return title[: TITLE_LIMIT // 2] + "…"
+        return _cut(title, limit // 2)
 
     def _annotate(self, context: Data) -> None:
         environment = self._env(escape=None, markup=False)
@@ -314,19 +343,20 @@ def _cut(name: str, cap: int) -> str:
 
 
 def _largest(
-    context: Data, body: Callable[[Data], tuple[str, str | None] | None]
-) -> tuple[str, str | None]:
-    """Keep as many alerts as fit, the worst first; at last one without annotations, or none."""
+    context: Data, body: Callable[[Data], tuple[str, str | None] | None], *, least: int
+) -> tuple[str, str | None] | None:
+    """Keep as many alerts as fit, the worst first; at last one without annotations, or `least`.
+
+    None: not even that fits.
+    """
     low, high = 0, context["count"]
     best = body(context)
     while best is None and low < high - 1:
         middle = (low + high) // 2
         low, high = (middle, high) if body(_first(context, middle)) else (low, middle)
-    candidates = [_first(context, low)] if low else _barer(context)
+    candidates = [_first(context, low)] if low else _barer(context, least)
     for shown in candidates:
         best = best or body(shown)
-    if best is None:
-        raise ValueError("the template's text is too long even without any alert")
     return best
 
 
@@ -334,8 +364,8 @@ def _first(context: Data, kept: int) -> Data:
     return context | {"alerts": context["alerts"][:kept], "more": context["count"] - kept}
 
 
-def _barer(context: Data) -> Iterator[Data]:
-    """Yield the worst alert without annotations, then without labels; then none at all."""
+def _barer(context: Data, least: int) -> Iterator[Data]:
+    """Yield the worst alert without annotations, then without labels; then none, if that may be."""
     one = _first(context, 1)
     note = {"note": "annotations left out: too long"}
     bare = [alert | {"annotations": note} for alert in one["alerts"]]
@@ -343,7 +373,8 @@ def _barer(context: Data) -> Iterator[Data]:
     yield one | {
         "alerts": [alert | {"annotations": {}, "labels": {}, "label_line": ""} for alert in bare]
     }
-    yield _first(context, 0)
+    if least == 0:
+        yield _first(context, 0)
 
 
 def _plain_title(context: Data) -> str:
@@ -363,15 +394,54 @@ def _plain_row(alert: Data) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _as_many_as_fit(rows: list[str], fmt: Format) -> str:
+def brief(context: Data, fmt: Format, most: int) -> str:
+    """Where there is room for little: a line for each alert with its id, without a title.
+
+    Whole alerts are left out, the worst is kept, and its name is cut before its id is.
+    """
+    alerts, count = context["alerts"], context["count"]
+    repeat = "possible repeat: " if context["maybe_repeat"] else ""
+    escape = _plain_escape(fmt)
+    for kept in range(len(alerts), 0, -1):
+        more = [f"and {count - kept} more"] if kept < count else []
+        for row in (_short_row, _shortest_row):
+            text = escape(repeat + "\n".join([*map(row, alerts[:kept]), *more]))
+            if len(text) <= most:
+                return text
+    worst, more_text = alerts[0], f", {count - 1} more" if count > 1 else ""
+    for name in (worst["name"], worst["rule"]):
+        for length in range(len(name), 0, -1):
+            text = escape(f"{worst['status']} {_cut(name, length)} {worst['id']}{more_text}")
+            if len(text) <= most:
+                return text
+    return f"{worst['status']} {worst['id']}"[:most]
+
+
+def _short_row(alert: Data) -> str:
+    return f"{alert['status']} {alert['short']} id {alert['id']}"
+
+
+def _shortest_row(alert: Data) -> str:
+    return f"{alert['status']} {alert['name']} {alert['id']}"
+
+
+def _plain_escape(fmt: Format) -> Callable[[str], str]:
+    """How a text without markup is made harmless in a format."""
+    if fmt is Format.TELEGRAM:
+        return lambda text: html.escape(formats.chat(text))
+    if fmt in {Format.CHAT, Format.DISCORD}:
+        return SERVICES[fmt].escape or str
+    return str
+
+
+def _as_many_as_fit(rows: list[str], title: str, fmt: Format, room: Room | None) -> str | None:
+    """As many rows as the format and the service take; None: not one."""
     service = SERVICES[fmt]
-    escape = service.escape if fmt in {Format.CHAT, Format.DISCORD} else None
-    for kept in range(len(rows), -1, -1):
+    shown_title = "" if service.markup else title
+    escape = _plain_escape(fmt)
+    for kept in range(len(rows), -1 if room is None else 0, -1):
         more = [f"and {len(rows) - kept} more"] if kept < len(rows) else []
-        text = "\n".join([*rows[:kept], *more])
-        if fmt is Format.TELEGRAM:
-            text = html.escape(formats.chat(text))
-        text = escape(text) if escape else text
-        if service.size(text) <= service.limit:
+        text = escape("\n".join([*rows[:kept], *more]))
+        if service.size(text) <= service.limit and (not room or room.holds(shown_title, text)):
             return text
-    return ""
+    return None

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from alerting.messages.formats import Format, Message, format_of
+from alerting.messages.formats import Format, Message, Room, format_of
 from alerting.net.apprise_probe import probing, silence
 from alerting.notify.attempts import Attempt, verdict
 from alerting.redaction import REDACTOR
@@ -168,6 +168,8 @@ class AppriseNotifier:
         workflow = service is Format.SLACK and getattr(plugin, "workflow_path", None)
         #: what its messages must be rendered for
         self.format = Format.CHAT if workflow else service
+        #: what the service takes of one message, as Apprise knows it
+        self.room = Room(title=max(0, plugin.title_maxlen), total=plugin.body_maxlen)
         _take_over(plugin, service, timing)
 
     def send(self, message: Message) -> Attempt:
@@ -191,9 +193,6 @@ class AppriseNotifier:
         title, body, body_format = message.title, message.body, NotifyFormat.TEXT
         if message.format is Format.TELEGRAM:
             title, body_format = "", NotifyFormat.HTML
-        elif len(title) + len(body) + 2 > self._plugin.body_maxlen:
-            # an SMS: the title says it all, the body would be cut anywhere
-            title, body = "", message.title
         return {
             "title": title,
             "body": body,

@@ -126,8 +126,13 @@ class ReceiverWorker:
             if self._notifier is None:
                 self._notifier = self._build(self._receiver)
             render = self._renderer.plain if row.simplified else self._renderer.render
-            form, now = self._notifier.format, self._clock()
-            message = render(row.notification, form, maybe_repeat=row.maybe_sent, now=now)
+            message = render(
+                row.notification,
+                self._notifier.format,
+                maybe_repeat=row.maybe_sent,
+                now=self._clock(),
+                room=self._notifier.room,
+            )
             return self._notifier.send(message)
         except AlertingError as error:
             return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])

@@ -24,7 +24,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any
 
-from alerting.messages.formats import Format, Message
+from alerting.messages.formats import Format, Message, Room
 from alerting.net.deadline import Deadline, deadline
 from alerting.net.hosts import is_loopback
 from alerting.notify.apprise import RefusedError, Target
@@ -126,6 +126,7 @@ class MailNotifier:
     """Sends to one mailbox."""
 
     format = Format.EMAIL
+    room: Room | None = None
 
     def __init__(self, mailbox: Mailbox, *, wait: timedelta, total: timedelta) -> None:
         self._mailbox = mailbox

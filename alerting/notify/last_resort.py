@@ -174,7 +174,11 @@ def _attempt(receiver: ReceiverSettings, notification: Notification) -> Attempt:
     except AlertingError as error:
         return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
     message = Renderer(overrides=None).plain(
-        notification, notifier.format, maybe_repeat=False, now=notification.observed_at
+        notification,
+        notifier.format,
+        maybe_repeat=False,
+        now=notification.observed_at,
+        room=notifier.room,
     )
     return notifier.send(message)
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from alerting.errors import AlertingError
-from alerting.messages.formats import Format, Message
+from alerting.messages.formats import Format, Message, Room
 from alerting.notify.apprise import AppriseNotifier, RefusedError, read_url
 from alerting.notify.attempts import Attempt, SendOutcome
 from alerting.notify.settings import ReceiverSettings
@@ -36,6 +36,10 @@ class Notifier(Protocol):
     @property
     def format(self) -> Format:
         """What its messages must be rendered for."""
+
+    @property
+    def room(self) -> Room | None:
+        """What the service takes of one message; None: as much as its format."""
 
     def send(self, message: Message) -> Attempt:
         """Send one message and say how it went; never raises."""

@@ -13,12 +13,13 @@ from alerting.engine.model import State
 from alerting.engine.rules import Ruleset
 from alerting.engine.simulation import Simulation
 from alerting.errors import ConfigError
+from alerting.redaction import visible
 from alerting.ruletest.case import Case, RuleTests
 from alerting.ruletest.differences import Comparer
 from alerting.ruletest.outcome import AlertState, EvaluatedStep, Result
 from alerting.ruletest.report import CaseRun, timeline, write_junit
 from alerting.ruletest.testfile import load_tests
-from alerting.ruletest.words import expected_text, visible
+from alerting.ruletest.words import expected_text
 
 
 def run_case(case: Case, ruleset: Ruleset) -> Result:

@@ -54,11 +54,3 @@ def expected_text(expected: Expectation) -> str:
         words["value"] = None if expected.value is None else plain(expected.value)
     words["severity"] = expected.severity and expected.severity.value
     return ", ".join(f"{name}: {word}" for name, word in words.items() if word is not None)
-
-
-def visible(text: str) -> str:
-    """`text` with every character escaped that a terminal or XML would not show."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode("ascii")
-        for each in text
-    )

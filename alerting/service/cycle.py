@@ -99,7 +99,7 @@ class Cycle:
         """What is kept of a poll for the history."""
         if poll is None or not self.keep_history or poll.body is None:
             return poll if self.keep_history else None
-        return replace(poll, body=REDACTOR.redact(poll.body))
+        return replace(poll, body=REDACTOR.redact_answer(poll.body))
 
     def judge_safely(self, poll: Poll) -> None:
         """As `judge`; a mistake of ours in judging counts as a failed poll, so that it is told."""

@@ -219,3 +219,22 @@ def test_ignored_secrets_must_still_be_written_rightly(load, keys, expected):
     receivers = f"receivers: {{desk: {{{keys}}}}}\n"
     (line,) = messages(load, receivers=receivers, secrets=Secrets.IGNORED)
     assert line.endswith(f"receivers.desk.{expected}")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "poll: {interval: SECRET}",
+        "poll: {api_kye: SECRET}",
+        "SECRET: 1",
+        "templates: [SECRET]",
+        "flapping: {changes: SECRET}",
+        "builtin: {tolerance: SECRET}",
+        "history: {keep: SECRET}",
+    ],
+)
+def test_a_secret_in_a_wrong_place_is_not_shown(load, more):
+    secret = "0123456789abcdef" * 4
+    shown = "\n".join(messages(load, more.replace("SECRET", secret) + "\n"))
+    assert shown
+    assert secret[4:24] not in shown

@@ -39,6 +39,7 @@ class FakeNotifier:
     """Answers with the scripted attempts, then accepts everything."""
 
     format = Format.TEXT
+    room = None
 
     def __init__(self, *script):
         self.script = deque(script)

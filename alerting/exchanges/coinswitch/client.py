@@ -188,7 +188,7 @@ class WalletClient:
         self._last_epoch = 0
         self._blocked: tuple[float, _PollError] | None = None
         for secret in (account.api_key, account.secret_key):
-            REDACTOR.learn(secret.reveal())
+            REDACTOR.learn_key(secret.reveal())
 
     def poll(self) -> Poll:
         """Read the wallet within the timeout; whatever goes wrong outside is a PollFailure.
