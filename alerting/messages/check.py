@@ -99,12 +99,14 @@ def _check_template(overrides: Path, name: str) -> list[Problem]:
 
 def _try_template(environment: Environment, path: Path) -> list[Problem]:
     """Find what goes wrong with samples of everything that can be told."""
+    from alerting.messages import bounded
+
     problems: list[Problem] = []
     for sample in _samples():
         context = context_of(sample, maybe_repeat=True, now=_NOW)
         try:
-            with decimal.localcontext(EXACT):
-                environment.get_template(path.name).render(context | {"title": "title"})
+            with decimal.localcontext(EXACT), bounded.deadline():
+                bounded.run(environment.get_template(path.name), context | {"title": "title"})
         except Exception as error:  # noqa: BLE001 - a template can raise anything
             problem = _problem(path, _line(error, path.name), error_text(error))
             problems += [] if problem in problems else [problem]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import decimal
 import functools
 import hashlib
 import html
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,8 @@ from alerting.units import EXACT, rfc3339
 
 if TYPE_CHECKING:
     from jinja2 import Environment
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from alerting.messages.bounded import BoundedEnvironment
 
 
 # ── the environment ─────────────────────────────────────────────────────────
@@ -44,17 +47,18 @@ def default_templates() -> Path:
 
 def make_environment(
     overrides: Path | None, *, escape: Callable[[str], str] | None, markup: bool
-) -> ImmutableSandboxedEnvironment:
+) -> BoundedEnvironment:
     """Make what renders the user's templates and the defaults, in a sandbox, with our filters."""
     from jinja2 import FileSystemLoader, StrictUndefined, pass_context
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from alerting.messages.bounded import BoundedEnvironment
 
     @pass_context
     def ago(context: Mapping[str, Any], value: Any) -> str:
         return phrases.ago(value, now=context["now"])
 
     folders = [str(folder) for folder in (overrides, default_templates()) if folder]
-    environment = ImmutableSandboxedEnvironment(
+    environment = BoundedEnvironment(
         loader=FileSystemLoader(folders),
         undefined=StrictUndefined,
         autoescape=markup,
@@ -104,9 +108,11 @@ def _text(value: Any) -> str:
 class Renderer:
     """Renders with the user's templates where there are some, else with the defaults."""
 
-    def __init__(self, *, overrides: Path | None) -> None:
+    def __init__(self, *, overrides: Path | None, seconds: float = 5.0) -> None:
         self._overrides = overrides
-        self._environments: dict[tuple[object, bool], ImmutableSandboxedEnvironment] = {}
+        #: for all templates of one message
+        self._seconds = seconds
+        self._environments: dict[tuple[object, bool], BoundedEnvironment] = {}
 
     def render(
         self,
@@ -122,7 +128,7 @@ class Renderer:
         `room` is what the very service takes; None: as much as the format.
         """
         try:
-            with decimal.localcontext(EXACT):
+            with decimal.localcontext(EXACT), self._watched(notification):
                 context = context_of(notification, maybe_repeat=maybe_repeat, now=now)
                 return self._render(notification, context, fmt, room)
         except Exception as error:  # noqa: BLE001 - a template can raise anything; the message must go
@@ -130,6 +136,15 @@ class Renderer:
         return self.plain(
             notification, fmt, maybe_repeat=maybe_repeat, now=now, error=reason, room=room
         )
+
+    def _watched(self, notification: Notification) -> AbstractContextManager[None]:
+        """A deadline, where something of the user's has a statement that could loop."""
+        from alerting.messages.bounded import deadline
+
+        texts = (text for item in notification.items for text in item.alert.annotations.values())
+        if self._overrides is None and not any("{%" in text for text in texts):
+            return contextlib.nullcontext()
+        return deadline(self._seconds)
 
     def plain(
         self,
@@ -215,9 +230,7 @@ class Renderer:
                 for key, source in sources.items()
             }
 
-    def _env(
-        self, *, escape: Callable[[str], str] | None, markup: bool
-    ) -> ImmutableSandboxedEnvironment:
+    def _env(self, *, escape: Callable[[str], str] | None, markup: bool) -> BoundedEnvironment:
         key = (escape, markup)
         if key not in self._environments:
             self._environments[key] = make_environment(
@@ -227,7 +240,9 @@ class Renderer:
 
 
 def _run(environment: Environment, name: str, context: Data) -> str:
-    text = environment.get_template(name).render(context).strip()
+    from alerting.messages import bounded
+
+    text = bounded.run(environment.get_template(name), context).strip()
     if context["more"] and name != TITLE and "more" not in free_names(environment, name):
         # a template of the user's that does not say it itself
         text += f"\nand {context['more']} more"
@@ -313,9 +328,11 @@ def error_text(error: Exception) -> str:
 def _annotation(environment: Environment, key: str, source: str, alert: Data, context: Data) -> str:
     """Render an annotation; its error in its place; a note where it is too long."""
     names = alert["values"] | alert["labels"] | alert
+    from alerting.messages import bounded
+
     names |= {"now": context["now"], "observed_at": context["observed_at"]}
     try:
-        text = environment.from_string(source).render(names)
+        text = bounded.run(environment.from_string(source), names)
     except Exception as error:  # noqa: BLE001 - a template can raise anything; the rest must stand
         return f"({key} failed: {phrases.clean(error_text(error))[:200]})"
     text = phrases.clean(text, multiline=True)
