@@ -64,7 +64,7 @@ def test_a_stalled_account_makes_it_unhealthy_and_is_named(daemon):
 
     assert ask(server, "/healthz")[0] == 200
     stalled.append("main")
-    assert ask(server, "/healthz")[:2] == (503, "accounts whose loop does not get on: main\n")
+    assert ask(server, "/healthz")[:2] == (503, "loops that do not get on: main\n")
     stalled.clear()
     assert ask(server, "/healthz")[0] == 200
 
@@ -209,7 +209,7 @@ def test_the_daemon_writes_the_file_after_each_cycle(tmp_path, store):
     monitoring.start(listen=None)
     try:
         for _ in range(2):
-            monitoring.report("main", None)
+            monitoring.nudge()
             wait_until(path.exists)
             path.unlink()
     finally:
@@ -225,11 +225,11 @@ def test_a_hanging_server_delays_no_cycle_and_no_shutdown(store, serve):
     see(store)
     monitoring.start(listen="127.0.0.1:0")
     began = time.monotonic()
-    monitoring.report("main", None)
+    monitoring.nudge()
     wait_until(lambda: server.requests)
     for _ in range(20):
         see(store)
-        monitoring.report("main", None)
+        monitoring.nudge()
         assert monitoring.trouble() is None
     monitoring.stop()
     assert time.monotonic() - began < 3
@@ -244,10 +244,10 @@ def test_the_daemon_pings_after_a_cycle_and_only_then(store, serve):
     try:
         time.sleep(0.1)
         assert server.requests == []
-        monitoring.report("main", None)
+        monitoring.nudge()
         wait_until(lambda: store.meta("heartbeat.last_ping_at"))
         clock.now = T0 + 10 * M
-        monitoring.report("main", None)
+        monitoring.nudge()
         time.sleep(0.1)
         assert len(server.requests) == 1, "the snapshot is too old by now"
     finally:

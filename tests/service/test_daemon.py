@@ -7,17 +7,26 @@ import time
 from datetime import timedelta
 
 from alerting.config.settings import PollSettings
+from alerting.loops import Loops
 from alerting.service.daemon import Daemon, LoopSettings
 from tests.support.desk import wait_until
-from tests.support.fakes import FakeNotifier, FakePoller, FakeSystemd
+from tests.support.fakes import FakeMonotonic, FakeNotifier, FakePoller, FakeSystemd
 from tests.support.rig import BrokenPoller, failed, seen
 
 QUICK = LoopSettings(look_every=0.01)
 
 
-def run_daemon(work, systemd=None, interval=0.05, **pollers):
+def run_daemon(work, systemd=None, interval=0.05, loops=None, on_state=None, **pollers):
     poll = PollSettings(interval=timedelta(seconds=interval), timeout=timedelta(seconds=1))
-    daemon = Daemon(work.cycle, pollers, poll=poll, systemd=systemd or FakeSystemd(), loop=QUICK)
+    daemon = Daemon(
+        work.cycle,
+        pollers,
+        poll=poll,
+        systemd=systemd or FakeSystemd(),
+        loop=QUICK,
+        loops=loops,
+        on_state=on_state or (lambda _what, _error: None),
+    )
     thread = threading.Thread(target=daemon.run)
     thread.start()
     return daemon, thread
@@ -64,17 +73,20 @@ def test_a_stop_does_not_wait_for_a_hanging_poll_and_counts_it_as_no_failure(rig
 
 
 def test_the_watchdog_is_fed_only_while_every_account_gets_on(rig):
-    work, systemd = rig(desk=FakeNotifier()), FakeSystemd()
+    work, systemd, machine = rig(desk=FakeNotifier()), FakeSystemd(), FakeMonotonic()
     poller = FakePoller(seen("2000"))
-    daemon, thread = run_daemon(work, systemd, main=poller)
+    daemon, thread = run_daemon(work, systemd, loops=Loops(monotonic=machine), main=poller)
     wait_until(lambda: "WATCHDOG=1" in systemd.said)
     poller.gate.clear()
     polls = poller.polls
     wait_until(lambda: poller.polls > polls)
-    daemon._alive["main"] -= 3600
+    machine.now += 3600
+    wait_until(lambda: "account main" in daemon.stalled())
     time.sleep(0.05)
     fed = systemd.said.count("WATCHDOG=1")
     time.sleep(0.1)
     assert systemd.said.count("WATCHDOG=1") == fed
+    poller.gate.set()
+    wait_until(lambda: systemd.said.count("WATCHDOG=1") > fed)
     daemon.stop()
     thread.join(5)
