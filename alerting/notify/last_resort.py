@@ -1,11 +1,11 @@
 """The last resort: what keeps the program from its work is told to all receivers directly.
 
-Without a state nothing can be judged or queued, without a thread nothing is sent, and silence would
-look like safety. So this needs nothing of what can have failed: no store, no template, no folder
-for temporary files, no disk, and no thread where none is to be had. Two empty files beside the state
-file (or wherever one can be made) remember since when it fails and when that was last told, so that
-cron does not tell it every minute. Where they cannot be made, each failing start tells it: too loud
-is better than silent.
+Without a state nothing can be judged or queued, without a thread nothing is sent, and silence
+would look like safety. So this needs nothing of what can have failed: no store, no template, no
+folder for temporary files, no disk, and no thread where none is to be had. Two empty files beside
+the state file (or wherever one can be made) remember since when it fails and when that was last
+told, so that cron does not tell it every minute. Where they cannot be made, each failing start
+tells it: too loud is better than silent.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class Emergency:
             since = since or now
             since = min(since, now - lasting) if lasting else since
             call = None
-            if not remembered or not timedelta() <= now - since < self._after:
+            # nothing is sent either
+            after = min(self._after, TELL_AFTER)
+            if not remembered or not timedelta() <= now - since < after:
                 call = self._tell(error, since, now, Duty.JUDGE)
         self._send(call)
 

@@ -191,4 +191,7 @@ class HardEnd:
             self._exit_now(1)
 
     def _say(self) -> None:
-        self._last_words(self._limit)
+        try:
+            self._last_words(self._limit)
+        except BaseException:
+            log.exception("it could not be told that this process ends")

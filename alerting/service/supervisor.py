@@ -55,7 +55,7 @@ class _Opened:
     lock: StateLock
 
     def changed(self, reloader: Reloader) -> Config | AlertingError | None:
-        """Asked by the main loop at each look: it gets on, and is there a new rules file?"""
+        """The main loop looks around, so it gets on; the new rules file, if there is one."""
         self.lock.renew()
         return reloader.check()
 
@@ -99,7 +99,8 @@ class Supervisor:
     ) -> None:
         self._config = config
         self._exit_now = exit_now
-        self._state = state
+        # the folder in which this was started may be deleted while it runs
+        self._state = state.absolute()
         self._clock = clock
         self._metrics_file = metrics_file
         self._signals = signals or Signals()
