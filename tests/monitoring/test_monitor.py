@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from alerting.errors import StoreError, UsageError
+from alerting.errors import LoopError, StoreError, UsageError
+from alerting.loops import Loops
 from alerting.monitoring.monitor import Follower, Monitoring, write_file
 from alerting.monitoring.web_server import Limits
 from alerting.sandbox.exchange import LoopbackExchange, Special, wallet_body
@@ -318,6 +319,55 @@ def test_cycles_that_end_during_the_work_are_one():
     time.sleep(0.05)
     assert len(runs) == 2
     follower.stop()
+
+
+@pytest.mark.parametrize("error", [SystemExit, MemoryError])
+def test_whatever_ends_a_followers_thread_it_starts_again(error):
+    loops, done, fails = Loops(), threading.Event(), [error]
+
+    def work():
+        if fails:
+            raise fails.pop()
+        done.set()
+
+    follower = Follower(work, name="the heartbeat", loops=loops)
+    follower.nudge()
+    wait_until(
+        lambda: [str(each) for each in loops.look()] == [f"the heartbeat died ({error.__name__})"]
+    )
+    follower.nudge()
+    assert done.wait(5)
+    wait_until(lambda: loops.look() == [])
+    follower.stop()
+
+
+def in_trouble(monitoring, how):
+    if how == "loops-stalled":
+        monitoring.watch(monitoring._config, stalled=lambda: ["receiver desk"])
+    elif how == "claims-fail":
+        monitoring.report("receiver desk", StoreError("disk I/O error"))
+    else:
+        monitoring.report("main", LoopError("judging account main fails (MemoryError)"))
+
+
+@pytest.mark.parametrize("how", ["loops-stalled", "claims-fail", "judging-fails"])
+def test_alive_but_silent_stops_the_heartbeat_and_the_health(store, serve, how):
+    server = serve(Reply(200))
+    limits = Limits(keep=0.0)
+    monitoring = Monitoring(watching(server), store, clock=FakeClock(), limits=limits)
+    see(store)
+    monitoring.start(listen="127.0.0.1:0")
+    try:
+        in_trouble(monitoring, how)
+        monitoring._ping_if_due(monitoring._heartbeat(timedelta()))
+        assert server.requests == []
+        assert ask(monitoring._server, "/healthz")[0] == 503
+        monitoring.watch(watching(server), stalled=list)
+        monitoring._ping_if_due(monitoring._heartbeat(timedelta()))
+        assert len(server.requests) == 1
+        assert ask(monitoring._server, "/healthz")[0] == 200
+    finally:
+        monitoring.stop()
 
 
 # ── as its user runs it ─────────────────────────────────────────────────────

@@ -31,6 +31,7 @@ DAMAGES = {
     "alert-duration": "UPDATE alerts SET document = json_set(document, '$.levels[0].breached_for', 'P999999999D')",
     "alert-bad-utf8": "UPDATE alerts SET document = CAST(x'22ff22' AS TEXT)",
     "notified-time": f"UPDATE notified SET notified_at = {FAR}",
+    "notified-value": "UPDATE notified SET value = 'much'",
     "notified-text": "UPDATE notified SET notified_at = 'yesterday'",
     "notified-severity": "UPDATE notified SET severity = 'awful'",
     "notified-episode": "UPDATE notified SET episode = 'first'",
