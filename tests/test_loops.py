@@ -129,6 +129,25 @@ def test_what_was_left_behind_says_nothing_any_more(started, machine):
     assert said(loops) == ["x has not got on since it was started again"]
 
 
+@pytest.mark.parametrize("how", ["returns", "dies"])
+def test_what_becomes_of_a_thread_left_behind_is_nothing_to_the_loop(started, machine, how):
+    work = Work()
+    work.gate.clear()
+    loops, loop = started(work, replace=True)
+    wait_until(lambda: loop._began is not None)
+    old = loop._thread
+    machine.now += PATIENCE
+    loops.look()
+    wait_until(lambda: len(work.runs) == 2)
+    if how == "dies":
+        work.runs[0].begin = work.runs[0].done = lambda: 1 / 0
+    work.gate.set()
+    old.join(5)
+    assert not old.is_alive()
+    assert (loop.over, loop._deaths) == (False, 0)
+    wait_until(lambda: said(loops) == [])
+
+
 def test_a_thread_that_cannot_be_had_is_started_by_a_later_look(started, machine, monkeypatch):
     def refuse(_):
         raise RuntimeError("can't start new thread")
