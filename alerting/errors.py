@@ -4,6 +4,7 @@ AlertingError
 ├── ConfigError      the rules file (or a file that it names) is wrong; carries all problems at once
 ├── StoreError       the state file cannot be opened, read or written
 ├── StateBusyError   another process works on the same state
+├── LoopError        a part of the running program died, hangs or fails in an unforeseen way
 ├── TemplateError    a message template is wrong
 ├── NotFoundError    what was asked for does not exist (any more)
 ├── OutputError     standard output cannot be written
@@ -54,6 +55,10 @@ class StoreError(AlertingError):
 
 class StateBusyError(AlertingError):
     """Another process already polls and sends for this state file."""
+
+
+class LoopError(AlertingError):
+    """A part of the running program does not get on: it died, hangs or fails unforeseen."""
 
 
 class TemplateError(AlertingError):

@@ -41,6 +41,25 @@ def load(path: Path, depth: Depth | None = None) -> Config:
     return load_config(path, environ=os.environ, depth=depth or Depth.STRUCTURE)
 
 
+def leave_deleted_folder(args: argparse.Namespace) -> None:
+    """Stand somewhere: in a folder that was deleted not even a library can be loaded.
+
+    Raises UsageError where a relative path says where something is: it leads nowhere there.
+    """
+    try:
+        Path.cwd()
+    except OSError:
+        config = args.config or os.environ.get("ALERTING_CONFIG")
+        state = args.state or os.environ.get("ALERTING_STATE")
+        for path in (config, state):
+            if path and not Path(path).is_absolute():
+                raise UsageError(
+                    f"the folder in which this was started is gone, so {path} cannot be found; "
+                    "start it elsewhere or write the whole path"
+                ) from None
+        os.chdir("/")
+
+
 def config_path(args: argparse.Namespace) -> Path:
     """Where the rules file is."""
     return Path(args.config or os.environ.get("ALERTING_CONFIG") or "rules.yaml")

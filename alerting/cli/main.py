@@ -13,6 +13,7 @@ from alerting import logs
 from alerting.cli import (
     ack,
     check,
+    context,
     demo,
     exchange,
     explain,
@@ -77,6 +78,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _call(command: Command, args: argparse.Namespace) -> int:
     try:
+        context.leave_deleted_folder(args)
         return command(args)
     except ConfigError as error:
         _say(*map(str, error.problems))

@@ -38,7 +38,7 @@ class HealthStore(DeliveryStore, Protocol):
 class Trouble(enum.Enum):
     """What can be wrong, as whoever looks after the program is told it."""
 
-    LOOPS_STALLED = "accounts whose loop does not get on: {}"
+    LOOPS_STALLED = "loops that do not get on: {}"
     STATE_UNUSABLE = "{}"
     NEVER_READ = "account {} was never read"
     POLL_FAILED = "account {}: the last poll failed"
@@ -68,7 +68,7 @@ class Health:
     receivers: Mapping[str, ReceiverStatus] = field(default_factory=dict)
     #: every receiver of the rules file -> what is wrong with it; None: nothing
     failing: Mapping[str, str | None] = field(default_factory=dict)
-    #: what only a daemon knows: accounts whose loop does not get on
+    #: what only a daemon knows: loops that do not get on
     stalled: Sequence[str] = ()
     #: why the state file cannot be used
     errors: Sequence[str] = ()

@@ -103,9 +103,7 @@ class Heartbeat:
         heartbeat, now = config.heartbeat, self._clock()
         if heartbeat is None:
             return
-        text = self._store.meta(_LAST_PING)
-        last = parse_instant(text) if text else None
-        if not is_due(last, every=heartbeat.every, jitter=self._jitter, now=now):
+        if not is_due(self._last_ping(), every=heartbeat.every, jitter=self._jitter, now=now):
             return
         wrong = obstacle(config.ruleset, self._store, since=since, now=now)
         if wrong:
@@ -118,3 +116,11 @@ class Heartbeat:
             level = logging.DEBUG if self._failing else logging.WARNING
             log.log(level, "the heartbeat was not taken: %s", failure)
         self._failing = failure is not None
+
+    def _last_ping(self) -> datetime | None:
+        text = self._store.meta(_LAST_PING)
+        try:
+            return parse_instant(text) if text else None
+        except (ValueError, OverflowError):
+            # damaged: better once too often
+            return None

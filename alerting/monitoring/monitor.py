@@ -14,7 +14,8 @@ from typing import Protocol
 
 from alerting import __version__
 from alerting.config.settings import Config
-from alerting.errors import StoreError, UsageError
+from alerting.errors import AlertingError, StoreError, UsageError
+from alerting.loops import Duty, Loop, Loops, Run
 from alerting.monitoring import prometheus
 from alerting.monitoring.health import Health
 from alerting.monitoring.heartbeat import (
@@ -33,6 +34,8 @@ log = logging.getLogger("alerting.monitoring")
 _LAST_PING_EXTRA = timedelta(seconds=2)
 # The cycle moves instants by less than this onto its schedule.
 _ALIGNMENT = timedelta(seconds=1)
+# A follower's work lasts as long as a ping and some waits for the state file; seconds.
+_TURN = 120.0
 
 
 class MonitoringStore(OverviewStore, HeartbeatStore, Protocol):
@@ -88,29 +91,38 @@ class Monitoring:
 
     # ── the daemon ──────────────────────────────────────────────────────────
 
-    def start(self, *, listen: str | None) -> None:
-        """Serve, write and ping from now on; UsageError if nobody can listen there."""
+    def start(self, *, listen: str | None, loops: Loops | None = None) -> None:
+        """Serve, write and ping from now on; UsageError if nobody can listen there.
+
+        Its threads are among the `loops`.
+        """
+        loops = loops or Loops()
         if listen is not None:
             pages = {"/healthz": self._health_page, "/metrics": self._metrics_page}
             self._server = WebServer(listen, pages, limits=self._limits)
-            self._server.start()
+            self._server.start(loops)
             log.info("health and metrics on %s", self._server.address)
         if self._metrics_file is not None:
-            self._followers.append(Follower(self._write, name="metrics-file"))
+            self._followers.append(Follower(self._write, name="the metrics file", loops=loops))
         heartbeat = self._heartbeat(DAEMON_JITTER)
-        self._followers.append(Follower(lambda: self._ping_if_due(heartbeat), name="heartbeat"))
+        self._followers.append(
+            Follower(lambda: self._ping_if_due(heartbeat), name="the heartbeat", loops=loops)
+        )
 
     def watch(self, config: Config, *, stalled: Callable[[], Sequence[str]]) -> None:
-        """A daemon works by this rules file now; `stalled` names accounts that do not get on."""
+        """A daemon works by this rules file now; `stalled` names loops that do not get on."""
         self._config, self._stalled = config, stalled
         self._errors.clear()
 
-    def report(self, what: str, error: StoreError | None) -> None:
-        """A cycle used the state file, or could not; never waits."""
+    def report(self, what: str, error: AlertingError | None) -> None:
+        """An account or a receiver could do its work with the state file, or not; never waits."""
         if error is None:
             self._errors.pop(what, None)
         else:
             self._errors[what] = str(error)
+
+    def nudge(self) -> None:
+        """A cycle is over: write and ping, if all is well; never waits."""
         for follower in self._followers:
             follower.nudge()
 
@@ -153,6 +165,10 @@ class Monitoring:
         return Heartbeat(self._store, clock=self._clock, jitter=jitter, patience=self._patience)
 
     def _ping_if_due(self, heartbeat: Heartbeat) -> None:
+        wrong = self.trouble()
+        if wrong is not None:
+            log.debug("no heartbeat: %s", wrong)
+            return
         poll = self._config.poll
         recent = 3 * poll.interval + poll.timeout + timedelta(seconds=5)
         heartbeat.ping_if_due(self._config, since=self._clock() - recent)
@@ -182,12 +198,15 @@ def _ping_or_warn(heartbeat: Heartbeat, config: Config, since: datetime) -> None
 class Follower:
     """Does its work after each cycle in a thread of its own; cycles that end meanwhile are one."""
 
-    def __init__(self, work: Callable[[], object], *, name: str) -> None:
+    def __init__(
+        self, work: Callable[[], object], *, name: str, loops: Loops | None = None
+    ) -> None:
         self._work = work
         self._wanted = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._loop: Loop = (loops or Loops()).start(
+            name, self._run, duty=Duty.SHOW, patience=_TURN, replace=True
+        )
 
     def nudge(self) -> None:
         """A cycle is over; never waits."""
@@ -196,19 +215,22 @@ class Follower:
     def stop(self) -> None:
         """Begin nothing more; what is under way ends with the process."""
         self._stopping.set()
+        self._loop.end()
         self._wanted.set()
 
-    def _run(self) -> None:
+    def _run(self, run: Run) -> None:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or not run.wanted:
                 return
+            run.begin()
             try:
                 self._work()
             except StoreError as error:
                 if not self._stopping.is_set():
                     log.error("%s; trying again", error)  # noqa: TRY400 - a user's disk, not a bug
+            run.done()
 
 
 def write_file(path: Path, text: str) -> None:

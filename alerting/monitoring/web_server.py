@@ -16,11 +16,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from alerting.errors import UsageError
+from alerting.loops import Duty, Loop, Loops, Run
 
 log = logging.getLogger("alerting.web")
 
 _MAX_HEAD = 8192
 _SHUTDOWN_POLL = 0.1
+# Seconds; taking one request lasts moments, its answer has a thread of its own.
+_STUCK = 30.0
 _TEXT = "text/plain; charset=utf-8"
 
 
@@ -68,9 +71,7 @@ class WebServer:
         limits = limits or Limits()
         kept = {path: _Kept(make, limits.keep) for path, make in pages.items()}
         self._server = _bind(listen, kept, limits)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(_SHUTDOWN_POLL,), name="web", daemon=True
-        )
+        self._loop: Loop | None = None
 
     @property
     def address(self) -> str:
@@ -79,16 +80,23 @@ class WebServer:
         name = f"[{host!s}]" if self._server.address_family == socket.AF_INET6 else str(host)
         return f"http://{name}:{port}"
 
-    def start(self) -> None:
-        """Answer from now on, in threads of its own."""
-        self._thread.start()
+    def start(self, loops: Loops | None = None) -> None:
+        """Answer from now on, in threads of its own; the one that listens is among the `loops`."""
+        loops = loops or Loops()
+        self._loop = loops.start("the web server", self._serve, duty=Duty.SHOW, patience=_STUCK)
 
     def close(self) -> None:
         """Free the port; answers under way are cut off when the process ends."""
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
+        if self._loop is not None:
+            self._loop.end()
+            if self._loop.running:
+                self._server.shutdown()
+                self._loop.join(_STUCK)
         self._server.server_close()
+
+    def _serve(self, run: Run) -> None:
+        self._server.run = run
+        self._server.serve_forever(_SHUTDOWN_POLL)
 
 
 def _bind(listen: str, pages: Mapping[str, Callable[[], Page]], limits: Limits) -> _Server:
@@ -133,6 +141,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # with the library's 5, a sixth client at once waits a second for its SYN to be sent again
     request_queue_size = 32
+    run: Run | None = None
 
     def __init__(
         self, family: int, address: Any, pages: Mapping[str, Callable[[], Page]], limits: Limits
@@ -148,6 +157,12 @@ class _Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         host, self.server_port = self.server_address[:2]
         self.server_name = str(host)
+
+    def service_actions(self) -> None:
+        """Called between two requests: it gets on."""
+        if self.run is not None:
+            self.run.done()
+            self.run.begin()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A thread for it if there is room; else the client may come again."""

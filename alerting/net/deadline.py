@@ -28,7 +28,11 @@ class _Lookup:
         self.addresses: list[Any] = []
         self.error: OSError | None = None
         self._finished = finished
-        threading.Thread(target=self._run, name="alerting-dns", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, name="alerting-dns", daemon=True).start()
+        except RuntimeError:
+            # no thread is to be had: better to wait for the name without a limit than to know none
+            self._run()
 
     def _run(self) -> None:
         try:
@@ -73,7 +77,9 @@ class Deadline:
             self._until = self._monotonic() + seconds
         timer = threading.Timer(seconds, self._expire, [self._round])
         timer.name, timer.daemon = "alerting-deadline", True
-        timer.start()
+        with suppress(RuntimeError):
+            # no thread is to be had: each single wait is bounded by its socket all the same
+            timer.start()
         try:
             yield
         finally:

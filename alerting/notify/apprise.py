@@ -5,9 +5,11 @@ What a send came to is judged by what went over the wire (net/apprise_probe.py, 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alerting.messages.formats import Format, Message, Room, format_of
@@ -53,6 +55,7 @@ def read_url(url: str) -> Target:
 
 def _parse(url: str) -> dict[str, Any]:
     """Take an Apprise URL apart."""
+    _stand_somewhere()
     from apprise.manager_plugins import NotificationManager
     from apprise.plugins import url_to_dict
     from apprise.utils.parse import parse_urls
@@ -73,6 +76,14 @@ def _parse(url: str) -> dict[str, Any]:
     if scheme.lower() not in manager:
         raise RefusedError(f"Apprise knows no service {scheme}://, or not with such an address")
     raise RefusedError(_misshapen(manager[scheme.lower()]))
+
+
+def _stand_somewhere() -> None:
+    """In a folder that was deleted Apprise cannot even be imported."""
+    try:
+        Path.cwd()
+    except OSError:
+        os.chdir("/")
 
 
 def _misshapen(plugin_class: Any) -> str:

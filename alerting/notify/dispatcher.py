@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from alerting.errors import AlertingError, StoreError
+from alerting.errors import AlertingError, LoopError, StoreError
+from alerting.loops import Duty, Loop, Loops, Run
 from alerting.messages.rendering import Renderer
 from alerting.notify.receivers import Attempt, Notifier, SendOutcome
 from alerting.notify.settings import ReceiverSettings
@@ -33,6 +35,20 @@ class Retries:
 
 
 RETRIES = Retries()
+# Far beyond a send's own deadline, seconds: what takes longer hangs.
+_TURN = 120.0
+
+
+class OnState(Protocol):
+    """Told whether a loop could do its work: None, or why not."""
+
+    def __call__(self, what: str, error: AlertingError | None, /) -> None:
+        """Never waits."""
+
+
+def loop_name(receiver: str) -> str:
+    """What a receiver's loop is called wherever it is spoken of."""
+    return f"receiver {receiver}"
 
 
 class NotifierFactory(Protocol):
@@ -92,6 +108,7 @@ class ReceiverWorker:
         clock: Callable[[], datetime],
         rng: random.Random | None = None,
         retries: Retries = RETRIES,
+        on_state: OnState = lambda _what, _error: None,
     ) -> None:
         self._receiver = receiver
         self._store = store
@@ -100,16 +117,33 @@ class ReceiverWorker:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._retries = retries
+        self._on_state = on_state
         self._notifier: Notifier | None = None
+        #: claimed, and not booked yet
+        self._sending: OutboxRow | None = None
 
-    def deliver_next(self) -> Result | None:
-        """Send the most urgent due message and book the outcome; None: nothing is due."""
+    def take_up(self) -> None:
+        """Go on after a thread that died or hangs: what it was sending may have arrived."""
+        row, self._notifier = self._sending, None
+        if row is not None:
+            reason = "the thread that was sending it died or hangs"
+            self._store.mark_retry(row, reason=reason, next_at=self._clock(), maybe_sent=True)
+            self._sending = None
+
+    def deliver_next(self, gets_on: Callable[[], None] = lambda: None) -> Result | None:
+        """Send the most urgent due message and book the outcome; None: nothing is due.
+
+        `gets_on` is called as often as something was done.
+        """
         row = self._store.claim(self._receiver.name, now=self._clock())
         if row is None:
             return None
+        self._sending = row
         attempt = self._attempt(row)
         now = self._clock()
-        self._book(row, attempt, now)
+        self._book(row, attempt, now, gets_on)
+        if self._sending is row:
+            self._sending = None
         log.log(
             logging.INFO if attempt.outcome is SendOutcome.ACCEPTED else logging.WARNING,
             "receiver %s: message %d, attempt %d: %s (%s)",
@@ -136,20 +170,25 @@ class ReceiverWorker:
             return self._notifier.send(message)
         except AlertingError as error:
             return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
-        except Exception as error:
-            # a mistake of ours must not end the thread: then nothing would be sent any more
+        except BaseException as error:
+            # a mistake of ours must not end the thread: then nothing would be sent any more; nor
+            # must a library that calls sys.exit
             log.exception("receiver %s: sending failed in an unforeseen way", row.receiver)
             return Attempt(
                 outcome=SendOutcome.UNKNOWN, reason=f"internal error: {type(error).__name__}"
             )
 
-    def _book(self, row: OutboxRow, attempt: Attempt, now: datetime) -> None:
+    def _book(
+        self, row: OutboxRow, attempt: Attempt, now: datetime, gets_on: Callable[[], None]
+    ) -> None:
         while True:
+            gets_on()
             try:
                 self._book_once(row, attempt, now)
             except StoreError as error:
                 # unbooked it would count as unsent: the state file must come back first
                 log.error("receiver %s: %s; trying again", row.receiver, error)  # noqa: TRY400
+                self._on_state(loop_name(row.receiver), error)
                 time.sleep(self._retries.booking.total_seconds())
             else:
                 return
@@ -177,8 +216,21 @@ class ReceiverWorker:
         return delay * self._rng.uniform(0.8, 1.2)
 
 
+@dataclass(kw_only=True, slots=True)
+class _Lane:
+    """One receiver's thread, once it had something to send."""
+
+    loop: Loop | None = None
+    waker: threading.Event = field(default_factory=threading.Event)
+    #: something may be due or is being sent
+    busy: bool = True
+
+
 class Dispatcher:
-    """A thread per receiver that has something to send; a slow one delays no other."""
+    """A thread per receiver that has something to send; a slow one delays no other.
+
+    The threads are `loops`: whoever looks at those sees one that died or hangs.
+    """
 
     def __init__(
         self,
@@ -188,16 +240,22 @@ class Dispatcher:
         clock: Callable[[], datetime],
         on_result: Callable[[Result], None] = lambda _: None,
         retries: Retries = RETRIES,
+        loops: Loops | None = None,
+        on_state: OnState = lambda _what, _error: None,
+        turn: float = _TURN,
     ) -> None:
         self._workers = workers
         self._store = store
         self._clock = clock
         self._on_result = on_result
         self._pause = retries.booking.total_seconds()
+        self._loops = loops or Loops()
+        self._on_state = on_state
+        #: seconds that one message may take before its thread counts as hanging
+        self._turn = turn
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._wakers: dict[str, threading.Event] = {}
-        self._busy: set[str] = set()
+        self._lanes: dict[str, _Lane] = {}
 
     def wake(self) -> None:
         """Something may be due: start or wake the threads of the receivers concerned."""
@@ -205,25 +263,27 @@ class Dispatcher:
             if not self._may_be_due(name):
                 continue
             with self._lock:
-                waker = self._wakers.get(name) or self._start(name)
-                if waker is not None:
-                    waker.set()
+                lane = self._lanes.get(name)
+                if lane is None:
+                    self._start(name)
+                else:
+                    lane.waker.set()
+                    self._look(lane)
 
-    def _start(self, name: str) -> threading.Event | None:
-        waker = threading.Event()
-        thread = threading.Thread(
-            target=self._work, args=(name, waker), name=f"receiver-{name}", daemon=True
+    def _start(self, name: str) -> None:
+        lane = self._lanes[name] = _Lane()
+        lane.loop = self._loops.start(
+            loop_name(name),
+            functools.partial(self._work, name, lane),
+            duty=Duty.DELIVER,
+            patience=self._turn,
+            replace=True,
         )
-        self._busy.add(name)
-        try:
-            thread.start()
-        except RuntimeError as error:
-            # no thread to be had just now: whoever wakes next tries again
-            log.error("receiver %s: %s", name, error)  # noqa: TRY400
-            self._busy.discard(name)
-            return None
-        self._wakers[name] = waker
-        return waker
+
+    def _look(self, lane: _Lane) -> None:
+        if lane.loop is not None and lane.loop.look() is not None:
+            # another thread takes it up
+            lane.busy = not self._stopping.is_set() or lane.busy
 
     def _may_be_due(self, name: str) -> bool:
         try:
@@ -244,12 +304,15 @@ class Dispatcher:
     def stop(self) -> None:
         """Let the threads end after what they are sending now."""
         self._stopping.set()
-        for waker in list(self._wakers.values()):
-            waker.set()
+        with self._lock:
+            for lane in self._lanes.values():
+                lane.waker.set()
 
     def _idle(self) -> bool:
         with self._lock:
-            if self._busy:
+            for lane in self._lanes.values():
+                self._look(lane)
+            if any(lane.busy for lane in self._lanes.values()):
                 return False
         if self._stopping.is_set():
             return True
@@ -257,36 +320,52 @@ class Dispatcher:
         due = (self._store.next_due(name, now=now) for name in self._workers)
         return not any(at is not None and at <= now for at in due)
 
-    def _work(self, name: str, waker: threading.Event) -> None:
+    def _work(self, name: str, lane: _Lane, run: Run) -> None:
         worker = self._workers[name]
-        while not self._stopping.is_set():
+        taken_up = False
+        # what a thread before this one left is taken up even while all of them end
+        while run.wanted and not (taken_up and self._stopping.is_set()):
             with self._lock:
-                self._busy.add(name)
-            waker.clear()
-            pause = self._deliver_all(name, worker)
+                lane.busy = True
+            lane.waker.clear()
+            run.begin()
+            try:
+                if not taken_up:
+                    worker.take_up()
+                    taken_up = True
+                pause = self._deliver_all(worker, name, run)
+            except StoreError as error:
+                log.error("receiver %s: %s", name, error)  # noqa: TRY400 - a user's disk, not a bug
+                pause = self._failed(name, error)
+            except Exception as error:
+                # the thread must live: without it this receiver would never be told anything again
+                log.exception("receiver %s: delivering failed in an unforeseen way", name)
+                text = f"delivering to {name} fails ({type(error).__name__})"
+                pause = self._failed(name, LoopError(text))
+            if not run.wanted:
+                return
+            run.done()
             with self._lock:
-                self._busy.discard(name)
+                lane.busy = False
             if not self._stopping.is_set():
-                waker.wait(pause)
+                lane.waker.wait(pause)
         with self._lock:
-            self._busy.discard(name)
+            lane.busy = lane.busy and not run.wanted
 
-    def _deliver_all(self, name: str, worker: ReceiverWorker) -> float | None:
+    def _failed(self, name: str, error: AlertingError) -> float:
+        self._on_state(loop_name(name), error)
+        return self._pause
+
+    def _deliver_all(self, worker: ReceiverWorker, name: str, run: Run) -> float | None:
         """Send what is due; the seconds until more may be, None: wait to be woken."""
-        try:
-            while not self._stopping.is_set():
-                result = worker.deliver_next()
-                if result is None:
-                    break
-                self._on_result(result)
-            due = self._store.next_due(name, now=self._clock())
-        except StoreError as error:
-            log.error("receiver %s: %s", name, error)  # noqa: TRY400 - a user's disk, not a bug
-            return self._pause
-        except Exception:
-            # the thread must live: without it this receiver would never be told anything again
-            log.exception("receiver %s: delivering failed in an unforeseen way", name)
-            return self._pause
+        while run.wanted and not self._stopping.is_set():
+            run.begin()
+            result = worker.deliver_next(run.begin)
+            if result is None:
+                break
+            self._on_result(result)
+        due = self._store.next_due(name, now=self._clock())
+        self._on_state(loop_name(name), None)
         if due is None:
             return None
         return max(0.01, (due - self._clock()).total_seconds())

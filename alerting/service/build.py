@@ -7,8 +7,9 @@ from datetime import datetime
 
 from alerting.config.settings import Config
 from alerting.exchanges.coinswitch.client import WalletClient
+from alerting.loops import Loops
 from alerting.messages.rendering import Renderer
-from alerting.notify.dispatcher import Dispatcher, ReceiverWorker, Result
+from alerting.notify.dispatcher import Dispatcher, OnState, ReceiverWorker, Result
 from alerting.notify.receivers import build_notifier
 from alerting.service.cycle import Cycle
 from alerting.store.state import Store
@@ -20,16 +21,25 @@ def build_cycle(
     *,
     clock: Callable[[], datetime],
     on_result: Callable[[Result], None] = lambda _: None,
+    loops: Loops | None = None,
+    on_state: OnState = lambda _what, _error: None,
 ) -> Cycle:
-    """A cycle with a worker per receiver, on one store."""
+    """A cycle with a worker per receiver, on one store; its threads are among the `loops`."""
     renderer = Renderer(overrides=config.templates)
     workers = {
         name: ReceiverWorker(
-            receiver, store=store, renderer=renderer, build=build_notifier, clock=clock
+            receiver,
+            store=store,
+            renderer=renderer,
+            build=build_notifier,
+            clock=clock,
+            on_state=on_state,
         )
         for name, receiver in config.receivers.items()
     }
-    dispatcher = Dispatcher(workers, store=store, clock=clock, on_result=on_result)
+    dispatcher = Dispatcher(
+        workers, store=store, clock=clock, on_result=on_result, loops=loops, on_state=on_state
+    )
     return Cycle(
         ruleset=config.ruleset,
         store=store,

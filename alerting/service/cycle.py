@@ -107,7 +107,7 @@ class Cycle:
             self.judge(poll)
         except StoreError:
             raise
-        except Exception as error:
+        except BaseException as error:
             log.exception("account %s: this snapshot could not be judged", poll.account)
             text = f"internal error while judging: {type(error).__name__}"
             self.judge(broken_poll(poll.account, text, at=poll.at))
@@ -131,7 +131,7 @@ class Cycle:
             self.judge_program()
         except StoreError:
             raise
-        except Exception:
+        except BaseException:
             # the daemon must go on judging accounts, whatever is wrong with this
             log.exception("the program's own alerts could not be judged")
         self.dispatcher.wake()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -11,13 +12,19 @@ from datetime import timedelta
 
 from alerting.config.reload import brief
 from alerting.config.settings import Config, PollSettings
-from alerting.errors import AlertingError, StoreError
+from alerting.engine.model import Poll
+from alerting.errors import AlertingError, LoopError, StoreError
+from alerting.loops import Duty, Loop, Loops, Run
 from alerting.service.cycle import Cycle
-from alerting.service.polling import Poller, log_failure, poll_safely
+from alerting.service.guard import MAIN
+from alerting.service.polling import Poller, broken_poll, log_failure, poll_safely
 from alerting.service.process import Systemd
 from alerting.service.schedule import next_due
 
 log = logging.getLogger("alerting")
+
+# A look around lasts moments, and where the state file is locked, some times its patience.
+_LOOK_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,23 +51,27 @@ class Daemon:
         *,
         poll: PollSettings,
         systemd: Systemd,
-        on_state: Callable[[str, StoreError | None], None] = lambda _what, _error: None,
+        on_state: Callable[[str, AlertingError | None], None] = lambda _what, _error: None,
         reload: Callable[[], Config | AlertingError | None] = lambda: None,
         loop: LoopSettings | None = None,
+        loops: Loops | None = None,
     ) -> None:
         self._cycle = cycle
         self._pollers = pollers
         self._poll = poll
         self._systemd = systemd
-        #: told after each use of the state file: what for, and the error or None
+        #: told after each try to judge an account: which, and the error or None
         self._on_state = on_state
         self._loop = loop or LoopSettings()
         #: asked at each look for a changed configuration
         self._reload = reload
         self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
-        #: account -> monotonic instant of its last finished cycle
-        self._alive: dict[str, float] = {}
+        self._loops = loops or Loops()
+        #: account -> its loop
+        self._accounts: dict[str, Loop] = {}
+        self._main = self._loops.pulse(
+            MAIN, duty=Duty.DELIVER, patience=_LOOK_PATIENCE + poll.timeout.total_seconds()
+        )
 
     def stop(self) -> None:
         """Ask the loop to end; safe in a signal handler."""
@@ -72,23 +83,29 @@ class Daemon:
         Sends under way get a bounded time to finish.
         """
         cycle = self._cycle
+        self._main.begin()
         cycle.forget_removed_accounts()
         cycle.dispatcher.wake()
+        patience = (3 * self._poll.interval + self._poll.timeout).total_seconds() + 5
         for name, poller in self._pollers.items():
-            self._alive[name] = time.monotonic()
-            thread = threading.Thread(
-                target=self._account_loop, args=(name, poller), name=f"account-{name}", daemon=True
+            self._accounts[name] = self._loops.start(
+                f"account {name}",
+                functools.partial(self._account_loop, name, poller),
+                duty=Duty.JUDGE,
+                patience=patience,
             )
-            self._threads.append(thread)
-            thread.start()
         self._systemd.notify("READY=1")
         changed = self._watch()
+        self._main.begin()
         self._end(changed)
+        self._loops.forget(self._main)
         return changed
 
     def _end(self, changed: Config | None) -> None:
         cycle = self._cycle
         self._stop.set()
+        for loop in self._accounts.values():
+            loop.end()
         if changed is None:
             self._systemd.notify("STOPPING=1")
             for poller in self._pollers.values():
@@ -96,8 +113,8 @@ class Daemon:
         else:
             # the clients go on under the new rules: their polls end by themselves
             deadline = time.monotonic() + self._poll.timeout.total_seconds() + 1
-            for thread in self._threads:
-                thread.join(max(0.0, deadline - time.monotonic()))
+            for loop in self._accounts.values():
+                loop.join(max(0.0, deadline - time.monotonic()))
         cycle.dispatcher.stop()
         if changed is not None:
             # a slow receiver must not hold up the polls: its thread books its message by itself
@@ -108,49 +125,75 @@ class Daemon:
     def _watch(self) -> Config | None:
         pruned_at = self._cycle.clock()
         program_due = 0.0
+        self._main.done()
         while not self._stop.wait(self._loop.look_every):
-            changed = self._reload()
-            if isinstance(changed, Config):
-                return changed
-            if changed is not None:
-                self._cycle.config_error = brief(changed)
-                program_due = 0.0
+            self._main.begin()
             try:
+                changed = self._reload()
+                if isinstance(changed, Config):
+                    return changed
+                if changed is not None:
+                    self._cycle.config_error = brief(changed)
+                    program_due = 0.0
                 if time.monotonic() >= program_due:
-                    self._cycle.housekeep()
                     program_due = time.monotonic() + self._loop.program_every
+                    self._judge_for_stalled()
+                    self._cycle.housekeep()
                 if self._cycle.clock() - pruned_at > self._loop.prune_every:
                     pruned_at = self._cycle.clock()
                     self._cycle.prune()
             except StoreError as error:
                 log.error("%s; trying again", error)  # noqa: TRY400 - a user's disk, not a bug
-            if not self.stalled():
+            except BaseException:
+                # whatever it is, the accounts must be read on and their loops looked after
+                log.exception("looking after the program failed in an unforeseen way")
+            self._main.done()
+            if not self._loops.look():
                 self._systemd.notify("WATCHDOG=1")
         return None
 
     def stalled(self) -> list[str]:
-        """Accounts whose loop does not get on."""
-        allowed = (3 * self._poll.interval + self._poll.timeout).total_seconds() + 5
-        now = time.monotonic()
-        return [name for name, at in list(self._alive.items()) if now - at >= allowed]
+        """Loops that do not get on."""
+        return [trouble.name for trouble in self._loops.look()]
 
-    def _account_loop(self, name: str, poller: Poller) -> None:
+    def _judge_for_stalled(self) -> None:
+        """An account that nobody reads is judged blind all the same."""
+        for name, loop in self._accounts.items():
+            trouble = loop.look()
+            if trouble is not None:
+                text = f"its loop {trouble.text}"
+                self._judge(broken_poll(name, text, at=self._cycle.clock()))
+
+    def _account_loop(self, name: str, poller: Poller, run: Run) -> None:
         interval = self._poll.interval.total_seconds()
         due = time.monotonic()
-        failing = False
-        while not self._stop.is_set():
+        failing, judged = False, True
+        while run.wanted and not self._stop.is_set():
+            if judged:
+                run.begin()
             poll = poll_safely(name, poller, self._cycle.clock)
             if self._stop.is_set():
                 return  # a poll that we cut ourselves is no failure
             failing = log_failure(poll, again=failing)
-            try:
-                self._cycle.judge_safely(poll)
-            except StoreError as error:
-                log.error("%s; this poll is not judged", error)  # noqa: TRY400
-                self._on_state(name, error)
-            else:
-                self._on_state(name, None)
-            # with a full disk too: to be restarted by the watchdog would not mend that
-            self._alive[name] = time.monotonic()
+            judged = self._judge(poll)
+            if judged:
+                run.done()
             due = next_due(due, interval, time.monotonic())
             self._stop.wait(due - time.monotonic())
+
+    def _judge(self, poll: Poll) -> bool:
+        """Judge it; False: not even a failed poll can be judged, and a restart may mend that."""
+        try:
+            self._cycle.judge_safely(poll)
+        except StoreError as error:
+            # with a full disk too the loop gets on: to be restarted would not mend that
+            log.error("%s; this poll is not judged", error)  # noqa: TRY400
+            self._on_state(poll.account, error)
+        except BaseException as error:
+            log.exception("account %s: judging fails in an unforeseen way", poll.account)
+            text = f"judging account {poll.account} fails ({type(error).__name__})"
+            self._on_state(poll.account, LoopError(text))
+            return False
+        else:
+            self._on_state(poll.account, None)
+        return True

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from alerting.engine.model import PollOutcome, Snapshot
-from alerting.errors import StoreError
+from alerting.errors import AlertingError, LoopError, StoreError
 from alerting.notify.dispatcher import Result
 from alerting.notify.receivers import SendOutcome
 from alerting.service.cycle import Cycle
 from alerting.service.polling import Poller, log_failure, poll_safely
+
+log = logging.getLogger("alerting")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,28 +49,27 @@ def run_once(
     `last_patience`: a cycle from cron must be over before the next one starts.
     """
     polls: dict[str, PollOutcome] = {}
-    errors: list[StoreError] = []
+    errors: list[AlertingError] = []
+    judged: set[str] = set()
 
     def read(name: str, poller: Poller) -> None:
-        poll = poll_safely(name, poller, cycle.clock)
-        polls[name] = poll.outcome
-        log_failure(poll)
         try:
+            poll = poll_safely(name, poller, cycle.clock)
+            polls[name] = poll.outcome
+            log_failure(poll)
             cycle.judge_safely(poll)
+            judged.add(name)
         except StoreError as error:
             errors.append(error)
+        except BaseException as error:
+            log.exception("account %s: judging fails in an unforeseen way", name)
+            errors.append(LoopError(f"judging account {name} fails ({type(error).__name__})"))
 
     cycle.store.recover()
     cycle.forget_removed_accounts()
     cycle.dispatcher.wake()
-    threads = [
-        threading.Thread(target=read, args=item, name=f"account-{item[0]}", daemon=True)
-        for item in pollers.items()
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _all_at_once(read, pollers)
+    errors += [LoopError(f"the thread of account {name} died") for name in pollers.keys() - judged]
     if errors:
         # what is committed goes out first; cut off, it would have to be marked as a repeat
         cycle.dispatcher.drain(seconds=last_patience)
@@ -80,3 +82,20 @@ def run_once(
     cycle.prune()
     cycle.dispatcher.stop()
     return CycleResult(polls=polls, deliveries=tuple(deliveries), drained=drained)
+
+
+def _all_at_once(read: Callable[[str, Poller], None], pollers: Mapping[str, Poller]) -> None:
+    threads = []
+    for name, poller in pollers.items():
+        thread = threading.Thread(
+            target=read, args=(name, poller), name=f"account-{name}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:
+            # no thread is to be had: one after the other
+            read(name, poller)
+        else:
+            threads.append(thread)
+    for thread in threads:
+        thread.join()

@@ -26,7 +26,8 @@ def poll_safely(name: str, poller: Poller, clock: Callable[[], datetime]) -> Pol
     """Read once; a mistake of ours is a failed poll, for a dead thread would tell nobody."""
     try:
         return poller.poll()
-    except Exception as error:
+    except BaseException as error:
+        # MemoryError, and SystemExit raised inside a library, too
         log.exception("account %s: polling failed in an unforeseen way", name)
         return broken_poll(
             name, f"internal error while polling: {type(error).__name__}", at=clock()

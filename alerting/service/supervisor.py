@@ -7,22 +7,33 @@ time. Everything from outside (the configuration, the clock, the environment) is
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from alerting.config.reload import Reloader, differences
 from alerting.config.settings import Config
-from alerting.errors import StoreError
+from alerting.errors import AlertingError, LoopError, StoreError
+from alerting.loops import Duty, Loops
 from alerting.monitoring.monitor import Monitoring
-from alerting.notify.dispatcher import Result
+from alerting.notify.dispatcher import Result, loop_name
 from alerting.notify.last_resort import Emergency
 from alerting.service.build import build_clients, build_cycle
 from alerting.service.daemon import Daemon, LoopSettings
+from alerting.service.guard import Guard
 from alerting.service.once import CycleResult, run_once
-from alerting.service.process import Signals, StateLock, Systemd
+from alerting.service.process import (
+    HANGS_AFTER,
+    HardEnd,
+    HolderHangsError,
+    Signals,
+    StateLock,
+    Systemd,
+)
 from alerting.store.state import Store
 from alerting.units import format_duration
 
@@ -30,6 +41,8 @@ log = logging.getLogger("alerting")
 
 # A message past the outbox gets so long before the process ends.
 _EMERGENCY_SECONDS = 10.0
+# Beyond three polls: all that a cycle for cron waits for at most, receivers and heartbeat too.
+_CYCLE_EXTRA = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,14 +52,34 @@ class _Opened:
     store: Store
     emergency: Emergency
     monitoring: Monitoring
+    lock: StateLock
 
-    def report(self, what: str, error: StoreError | None) -> None:
-        self.emergency.report(what, error)
+    def changed(self, reloader: Reloader) -> Config | AlertingError | None:
+        """The main loop looks around, so it gets on; the new rules file, if there is one."""
+        self.lock.renew()
+        return reloader.check()
+
+    def judged(self, account: str, error: AlertingError | None) -> None:
+        """An account was judged, or could not be."""
+        self.emergency.report(account, error)
+        self.monitoring.report(account, error)
+        self.monitoring.nudge()
+
+    def delivered(self, what: str, error: AlertingError | None) -> None:
+        """A receiver's thread could use the state, or could not."""
+        self.emergency.report(what, error, duty=Duty.DELIVER)
         self.monitoring.report(what, error)
+
+    def stuck(self, what: str, error: AlertingError | None, *, duty: Duty, lasting: float) -> None:
+        """A loop does not get on, or does again."""
+        lasted = timedelta(seconds=lasting)
+        self.emergency.report(f"loop {what}", error, duty=duty, lasting=lasted)
 
     def take_over(self, config: Config) -> None:
         self.emergency.take_over(
-            config.receivers, after=config.ruleset.blind_after, watched=config.accounts
+            config.receivers,
+            after=config.ruleset.blind_after,
+            watched={*config.accounts, *map(loop_name, config.receivers)},
         )
 
 
@@ -62,9 +95,12 @@ class Supervisor:
         metrics_file: Path | None = None,
         signals: Signals | None = None,
         loop: LoopSettings | None = None,
+        exit_now: Callable[[int], object] = os._exit,
     ) -> None:
         self._config = config
-        self._state = state
+        self._exit_now = exit_now
+        # the folder in which this was started may be deleted while it runs
+        self._state = state.absolute()
         self._clock = clock
         self._metrics_file = metrics_file
         self._signals = signals or Signals()
@@ -75,10 +111,15 @@ class Supervisor:
     def run_once(self, *, show: Callable[[CycleResult], None]) -> bool:
         """One cycle for cron, shown before it is told to who monitors us; True: all went well.
 
-        Raises StateBusyError if another process works on the state file, StoreError if it cannot
-        be used.
+        Raises StateBusyError if another process works on the state file, LoopError if that hangs,
+        StoreError if it cannot be used. A cycle that hangs ends the process.
         """
-        with self._open() as opened:
+        limit = 3 * self._config.poll.timeout + _CYCLE_EXTRA
+        with (
+            self._emergency() as emergency,
+            HardEnd(limit, last_words=self._hung(emergency), exit_now=self._exit_now),
+            self._open(emergency) as opened,
+        ):
             began = self._clock()
             deliveries: list[Result] = []
             cycle = build_cycle(
@@ -100,8 +141,10 @@ class Supervisor:
 
         Raises as `run_once`.
         """
-        with self._open() as opened:
-            opened.monitoring.start(listen=listen)
+        with self._emergency() as emergency, self._open(emergency) as opened:
+            loops = Loops()
+            guard = Guard(loops, tell=opened.stuck)
+            opened.monitoring.start(listen=listen, loops=loops)
             config = self._config
             clients = build_clients(config)
             recovered = opened.store.recover()
@@ -109,18 +152,27 @@ class Supervisor:
                 log.warning("%d messages were being sent when the last run ended", recovered)
             reloader = Reloader(config.path, load)
             self._signals.on_reload(reloader.ask)
+            guard.start()
             while True:
                 daemon = Daemon(
-                    build_cycle(config, opened.store, clock=self._clock),
+                    build_cycle(
+                        config,
+                        opened.store,
+                        clock=self._clock,
+                        loops=loops,
+                        on_state=opened.delivered,
+                    ),
                     clients,
                     poll=config.poll,
                     systemd=Systemd(environ),
-                    on_state=opened.report,
-                    reload=reloader.check,
+                    on_state=opened.judged,
+                    reload=functools.partial(opened.changed, reloader),
                     loop=self._loop,
+                    loops=loops,
                 )
                 changed = self._until_changed(daemon, config, opened)
                 if changed is None:
+                    guard.stop()
                     return
                 clients = build_clients(changed, keep=clients, before=config)
                 opened.take_over(changed)
@@ -152,23 +204,47 @@ class Supervisor:
             log.info("rules file taken over: %s", news or "as before")
         return changed
 
+    def _hung(self, emergency: Emergency) -> Callable[[timedelta], None]:
+        def say(limit: timedelta) -> None:
+            error = LoopError(f"this cycle did not end within {format_duration(limit)}: it hangs")
+            log.error("%s", error)
+            emergency.give_up(error)
+            emergency.wait(seconds=_EMERGENCY_SECONDS)
+
+        return say
+
     @contextlib.contextmanager
-    def _open(self) -> Iterator[_Opened]:
-        config, clock = self._config, self._clock
+    def _emergency(self) -> Iterator[Emergency]:
+        config = self._config
         emergency = Emergency(
-            config.receivers, self._state, after=config.ruleset.blind_after, clock=clock
+            config.receivers, self._state, after=config.ruleset.blind_after, clock=self._clock
         )
         try:
-            with StateLock(self._state, now=clock()):
-                store = Store(self._state, deliver_within=config.deliver_within)
-                monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
-                try:
-                    yield _Opened(store=store, emergency=emergency, monitoring=monitoring)
-                finally:
-                    monitoring.stop()
-                    store.close()
-        except StoreError as error:
+            yield emergency
+        except HolderHangsError as error:
+            emergency.give_up(error, lasting=error.lasting)
+            raise
+        except (StoreError, LoopError) as error:
             emergency.give_up(error)
+            raise
+        except AlertingError:
+            raise
+        except Exception as error:
+            # a mistake of ours: whoever starts the next process comes here again
+            emergency.give_up(LoopError(f"it ends with {type(error).__name__}"))
             raise
         finally:
             emergency.wait(seconds=_EMERGENCY_SECONDS)
+
+    @contextlib.contextmanager
+    def _open(self, emergency: Emergency) -> Iterator[_Opened]:
+        config, clock = self._config, self._clock
+        longest = max(HANGS_AFTER, 3 * config.poll.timeout + 2 * _CYCLE_EXTRA)
+        with StateLock(self._state, now=clock(), longest=longest) as lock:
+            store = Store(self._state, deliver_within=config.deliver_within)
+            monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
+            try:
+                yield _Opened(store=store, emergency=emergency, monitoring=monitoring, lock=lock)
+            finally:
+                monitoring.stop()
+                store.close()

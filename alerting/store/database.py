@@ -22,19 +22,29 @@ Connection = sqlite3.Connection
 # SQLite before 3.51.3 may corrupt a database in WAL mode when two connections write and
 # checkpoint at the same instant; the rollback journal costs three more fsyncs a commit.
 _WAL_IS_SAFE = (3, 51, 3)
+# Nothing interrupts a disk that does not answer: whoever waits for the thread that waits for it
+# says so instead of hanging too.
+_PATIENCE = timedelta(seconds=30)
 
 
 class Database:
     """One connection to the state file, for any thread; what goes wrong is a StoreError."""
 
     def __init__(
-        self, path: Path, *, busy_timeout: timedelta, on_replaced: Callable[[Connection], None]
+        self,
+        path: Path,
+        *,
+        busy_timeout: timedelta,
+        on_replaced: Callable[[Connection], None],
+        patience: timedelta = _PATIENCE,
     ) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
         #: told in a transaction that the file under the path is another one from now on
         self._on_replaced = on_replaced
         self._lock = threading.RLock()
+        #: how long the other threads may have the connection
+        self._patience = patience.total_seconds()
         with self._errors():
             self._open()
             self._upgrade()
@@ -46,13 +56,13 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; what was not committed never happened."""
-        with self._lock:
+        with self._mine():
             self._connection.close()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Connection]:
         """All or nothing; no other process writes meanwhile."""
-        with self._errors(), self._lock:
+        with self._errors(), self._mine():
             self._follow()
             with self._begun():
                 yield self._connection
@@ -60,8 +70,21 @@ class Database:
     @contextlib.contextmanager
     def reading(self, what: str) -> Iterator[Connection]:
         """For queries outside a transaction; content that cannot be read is an error too."""
-        with self._errors(), self._lock, self.content(what):
+        with self._errors(), self._mine(), self.content(what):
             yield self._connection
+
+    @contextlib.contextmanager
+    def _mine(self) -> Iterator[None]:
+        """The connection for this thread alone."""
+        if not self._lock.acquire(timeout=self._patience):
+            raise StoreError(
+                f"state file {self._path}: another thread has used it for more than "
+                f"{self._patience:g} s; does the disk answer?"
+            )
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     @contextlib.contextmanager
     def content(self, what: str) -> Iterator[None]:

@@ -12,11 +12,13 @@ import contextlib
 import functools
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alerting.engine.model import AccountState, Alert, Notification
+from alerting.engine.model import AccountState, Ack, Alert, Notification, Notified, Silence
 from alerting.errors import StoreError
 
 if TYPE_CHECKING:
@@ -24,9 +26,15 @@ if TYPE_CHECKING:
 
 #: What is stored as a document.
 Kind = TypeVar("Kind", AccountState, Alert, Notification)
+#: What is stored, as a document or in columns.
+Kept = TypeVar("Kept", AccountState, Alert, Notification, Notified, Silence, Ack)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+# Far beyond all that is ever stored, and far enough from the ends of the calendar to reckon with.
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+_LONGEST = timedelta(days=200_000)
+_MOST_DIGITS = 1000
 
 
 def to_micros(instant: datetime) -> int:
@@ -77,6 +85,52 @@ def reading(what: str) -> Iterator[None]:
         yield
     except (StoreError, *_UNREADABLE) as error:
         raise StoreError(f"{what} cannot be read ({error})") from error
+
+
+def plausible(value: Kept) -> Kept:
+    """The value itself; ValueError where something in it was never written by this program.
+
+    What passes can be reckoned with: no sum of its instants and durations leaves the calendar.
+    """
+    _check(value, type(value).__name__)
+    return value
+
+
+def _check(value: object, where: str) -> None:
+    if not _bounded(value):
+        raise ValueError(f"{where}: {value} was never written by this program")
+    parts: Iterable[tuple[str, object]] = ()
+    if isinstance(value, tuple):
+        parts = (("", each) for each in value)
+    elif isinstance(value, Mapping):
+        parts = (("", each) for each in value.values())
+    elif is_dataclass(value):
+        parts = ((f".{each.name}", getattr(value, each.name)) for each in fields(value))
+    for name, part in parts:
+        _check(part, where + name)
+
+
+def _bounded(value: object) -> bool:
+    if isinstance(value, datetime):
+        return _EARLIEST <= value <= _LATEST
+    if isinstance(value, timedelta):
+        return abs(value) <= _LONGEST
+    return not isinstance(value, Decimal) or abs(value.adjusted()) <= _MOST_DIGITS
+
+
+def whole(number: object, *, most: int = 1 << 53) -> int:
+    """A number of a column; ValueError where something else stands there."""
+    if not isinstance(number, int) or abs(number) > most:
+        raise ValueError(f"{str(number)[:20]!r} is no whole number")
+    return number
+
+
+def globs(text: str) -> dict[str, str]:
+    """A silence's matchers; ValueError if the text is something else."""
+    found = json.loads(text)
+    if not isinstance(found, dict) or not all(isinstance(glob, str) for glob in found.values()):
+        raise ValueError("its matchers are no mapping of labels to globs")
+    return found
 
 
 def _reason(error: Exception) -> str:

@@ -183,6 +183,8 @@ def _pack(text: str) -> bytes:
 def _unpack(packed: bytes) -> str:
     unpacker = zlib.decompressobj(zdict=_FAMILIAR)
     text = unpacker.decompress(packed) + unpacker.flush()
+    if not unpacker.eof:
+        raise ValueError("a recorded answer breaks off")
     return text.decode("utf-8", "surrogatepass")
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 
 from alerting.engine.model import Ack, Severity, Silence
 from alerting.store.database import Connection, Database
-from alerting.store.documents import dumps, from_micros, to_micros
+from alerting.store.documents import dumps, from_micros, globs, plausible, to_micros, whole
 
 
 class Silences:
@@ -71,13 +70,15 @@ def all_silences(connection: Connection) -> tuple[Silence, ...]:
         "SELECT id, matchers, starts_at, ends_at, author, reason FROM silences ORDER BY id"
     )
     return tuple(
-        Silence(
-            id=row[0],
-            matchers=json.loads(row[1]),
-            starts_at=from_micros(row[2]),
-            ends_at=from_micros(row[3]),
-            author=row[4],
-            reason=row[5],
+        plausible(
+            Silence(
+                id=row[0],
+                matchers=globs(row[1]),
+                starts_at=from_micros(row[2]),
+                ends_at=from_micros(row[3]),
+                author=row[4],
+                reason=row[5],
+            )
         )
         for row in rows
     )
@@ -87,12 +88,14 @@ def all_acks(connection: Connection) -> dict[str, Ack]:
     """Every acknowledgement, by the fingerprint of its alert."""
     rows = connection.execute("SELECT fingerprint, episode, severity, acked_at, author FROM acks")
     return {
-        row[0]: Ack(
-            fingerprint=row[0],
-            episode=row[1],
-            severity=Severity(row[2]),
-            at=from_micros(row[3]),
-            author=row[4],
+        row[0]: plausible(
+            Ack(
+                fingerprint=row[0],
+                episode=whole(row[1]),
+                severity=Severity(row[2]),
+                at=from_micros(row[3]),
+                author=row[4],
+            )
         )
         for row in rows
     }

@@ -17,11 +17,13 @@ from alerting.engine.evaluation import Evaluation
 from alerting.engine.model import AccountState, Alert, Memory, Notified, Poll, Severity
 from alerting.store import documents, history, outbox, silences
 from alerting.store.database import Connection, Database
-from alerting.store.documents import from_micros, to_micros
+from alerting.store.documents import from_micros, plausible, to_micros, whole
 from alerting.store.history import History
 from alerting.store.outbox import Outbox, Receivers
 from alerting.store.silences import Silences
 
+# What was repeated once a minute for a year is less; each is a step of reckoning.
+_MOST_REPEATS = 1_000_000
 # How long finished messages stay for `status` and for looking back.
 _KEEP_FINISHED = timedelta(days=30)
 
@@ -199,9 +201,10 @@ def _memory(connection: Connection, account: str) -> Memory:
         """,
         (account,),
     )
+    state = documents.load(AccountState, known[0]) if known else AccountState(name=account)
     return Memory(
-        account=documents.load(AccountState, known[0]) if known else AccountState(name=account),
-        alerts={fp: documents.load(Alert, text) for fp, text in alerts},
+        account=plausible(state),
+        alerts={fp: plausible(documents.load(Alert, text)) for fp, text in alerts},
         notified={(row[0], row[1]): _notified(row) for row in notified},
         silences=silences.all_silences(connection),
         acks=silences.all_acks(connection),
@@ -211,18 +214,20 @@ def _memory(connection: Connection, account: str) -> Memory:
 def _notified(row: tuple[Any, ...]) -> Notified:
     fp, receiver, episode, severity, notified_at, delivered, repeats, flapping, *last = row
     value, critical, waiting = last
-    return Notified(
-        fingerprint=fp,
-        receiver=receiver,
-        episode=episode,
-        severity=Severity(severity),
-        at=from_micros(notified_at),
-        value=None if value is None else Decimal(value),
-        critical=bool(critical),
-        delivered=bool(delivered),
-        waiting=bool(waiting),
-        repeats=repeats,
-        flapping=bool(flapping),
+    return plausible(
+        Notified(
+            fingerprint=fp,
+            receiver=receiver,
+            episode=whole(episode),
+            severity=Severity(severity),
+            at=from_micros(notified_at),
+            value=None if value is None else Decimal(value),
+            critical=bool(critical),
+            delivered=bool(delivered),
+            waiting=bool(waiting),
+            repeats=whole(repeats, most=_MOST_REPEATS),
+            flapping=bool(flapping),
+        )
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -95,3 +97,130 @@ def test_the_environment_names_file_and_state(real_desk):
         check=False,
     )
     assert (process.returncode, state.exists()) == (0, True)
+
+
+def test_a_second_run_behind_one_that_hangs_is_exit_1_and_tells(real_desk):
+    """The holder was stopped 10 minutes ago: each later run would end with exit 0 for ever."""
+    real_desk.exchange.wallet = falling("900")
+    with (real_desk.folder / "alerting.db.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(f"pid 4711 since 2026-01-01T00:00:00Z\n{time.monotonic() - 600:020.3f}\n")
+        lock.flush()
+        code, out, err = real_desk.run("run", "--once")
+        again = real_desk.run("run", "--once")[0]
+        daemon = real_desk.run("run")[0]
+    assert (code, again, daemon, out) == (1, 1, 1, "")
+    assert "pid 4711 since 2026-01-01T00:00:00Z) has not got on for 10m" in err
+    assert [title.split()[0] for title in real_desk.titles()] == ["CRITICAL"]
+    assert "alerts are NOT judged" in real_desk.titles()[0]
+    assert real_desk.run("run", "--once")[0] == 0
+    wait_until(lambda: len(real_desk.titles()) == 3)
+    words = sorted(title.split()[0] for title in real_desk.titles())
+    assert words == ["CRITICAL", "RESOLVED", "WARNING"]
+
+
+@pytest.mark.parametrize("how", ["once", "daemon"])
+def test_started_in_a_deleted_folder_it_works(real_desk, how):
+    real_desk.exchange.wallet = falling("900")
+    gone = real_desk.folder / "gone"
+    gone.mkdir()
+    command = f"rmdir {gone} && exec {sys.executable} -m alerting -c {real_desk.path} run"
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", command + (" --once" if how == "once" else "")],
+        cwd=gone,
+        env=real_desk.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(real_desk.titles)
+    if how == "daemon":
+        process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "Traceback" not in err
+
+
+def test_a_daemon_whose_folder_is_deleted_before_its_first_message_tells(real_desk):
+    real_desk.exchange.wallet = falling("2000")
+    gone = real_desk.folder / "gone"
+    gone.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "alerting", "-c", str(real_desk.path), "run"],
+        cwd=gone,
+        env=real_desk.environ(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: real_desk.exchange.requests)
+    gone.rmdir()
+    real_desk.exchange.wallet = falling("900")
+    wait_until(real_desk.titles)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, "Traceback" in err) == (0, False)
+
+
+@pytest.mark.parametrize("option", ["-c", "--state"])
+def test_a_relative_path_in_a_deleted_folder_is_a_sentence(real_desk, option):
+    gone = real_desk.folder / "gone"
+    gone.mkdir()
+    paths = {"-c": str(real_desk.path), "--state": str(real_desk.folder / "x.db")}
+    paths[option] = "here.yaml"
+    words = " ".join(f"{name} {path}" for name, path in paths.items())
+    process = subprocess.run(
+        ["/bin/sh", "-c", f"rmdir {gone} && exec {sys.executable} -m alerting {words} run --once"],
+        cwd=gone,
+        env=real_desk.environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert "here.yaml cannot be found" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+HANGING = """
+import sys, threading
+from datetime import timedelta
+from alerting.service import supervisor
+from {module} import {owner}
+supervisor._CYCLE_EXTRA = timedelta(seconds=1.5)
+{owner}.{method} = lambda *_args, **_more: threading.Event().wait()
+from alerting.cli.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "owner", "method"),
+    [
+        pytest.param(
+            "alerting.exchanges.coinswitch.client", "WalletClient", "poll", id="while-polling"
+        ),
+        pytest.param("alerting.store.database", "Database", "transaction", id="while-committing"),
+    ],
+)
+def test_a_cycle_that_hangs_ends_with_exit_1_and_is_told(real_desk, module, owner, method):
+    real_desk.write(blind_after="500ms", interval="100ms", timeout="50ms")
+    real_desk.exchange.wallet = falling("900")
+    script = HANGING.format(module=module, owner=owner, method=method)
+
+    def cycle():
+        return subprocess.run(
+            [sys.executable, "-c", script, "-c", str(real_desk.path), "run", "--once"],
+            env=real_desk.environ(),
+            cwd=real_desk.folder,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    first = cycle()
+    assert (first.returncode, real_desk.titles()) == (1, [])
+    assert "this cycle did not end within 1s650ms: it hangs" in first.stderr
+    assert cycle().returncode == 1
+    assert "alerts are NOT judged" in real_desk.titles()[0]

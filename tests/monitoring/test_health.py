@@ -35,7 +35,7 @@ def test_stalled_loops_are_worse_than_a_state_file_that_cannot_be_used():
     health = Health(stalled=["main", "second"], errors=["state file x: disk full"])
 
     assert said(health.of_program()) == [
-        (Trouble.LOOPS_STALLED, "accounts whose loop does not get on: main, second"),
+        (Trouble.LOOPS_STALLED, "loops that do not get on: main, second"),
         (Trouble.STATE_UNUSABLE, "state file x: disk full"),
     ]
 

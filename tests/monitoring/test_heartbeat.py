@@ -319,3 +319,12 @@ def test_the_secret_is_in_no_log_at_any_level(store, serve, capsys, monkeypatch,
     assert TOKEN not in said.err + said.out
     assert TOKEN not in repr(config)
     assert TOKEN not in json.dumps(store.meta("heartbeat.last_ping_at"))
+
+
+@pytest.mark.parametrize("text", ["yesterday", "9999-99-99", "2026-01-01T00:00:00", "[]"])
+def test_a_damaged_instant_of_the_last_ping_is_none(store, serve, text):
+    server = serve(Reply(200))
+    good(store)
+    store.set_meta("heartbeat.last_ping_at", text)
+    Heartbeat(store, clock=FakeClock()).ping_if_due(watching(server), since=FRESH)
+    assert len(server.requests) == 1

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from alerting.errors import StoreError, UsageError
+from alerting.errors import LoopError, StoreError, UsageError
+from alerting.loops import Loops
 from alerting.monitoring.monitor import Follower, Monitoring, write_file
 from alerting.monitoring.web_server import Limits
 from alerting.sandbox.exchange import LoopbackExchange, Special, wallet_body
@@ -64,7 +65,7 @@ def test_a_stalled_account_makes_it_unhealthy_and_is_named(daemon):
 
     assert ask(server, "/healthz")[0] == 200
     stalled.append("main")
-    assert ask(server, "/healthz")[:2] == (503, "accounts whose loop does not get on: main\n")
+    assert ask(server, "/healthz")[:2] == (503, "loops that do not get on: main\n")
     stalled.clear()
     assert ask(server, "/healthz")[0] == 200
 
@@ -209,7 +210,7 @@ def test_the_daemon_writes_the_file_after_each_cycle(tmp_path, store):
     monitoring.start(listen=None)
     try:
         for _ in range(2):
-            monitoring.report("main", None)
+            monitoring.nudge()
             wait_until(path.exists)
             path.unlink()
     finally:
@@ -225,11 +226,11 @@ def test_a_hanging_server_delays_no_cycle_and_no_shutdown(store, serve):
     see(store)
     monitoring.start(listen="127.0.0.1:0")
     began = time.monotonic()
-    monitoring.report("main", None)
+    monitoring.nudge()
     wait_until(lambda: server.requests)
     for _ in range(20):
         see(store)
-        monitoring.report("main", None)
+        monitoring.nudge()
         assert monitoring.trouble() is None
     monitoring.stop()
     assert time.monotonic() - began < 3
@@ -244,10 +245,10 @@ def test_the_daemon_pings_after_a_cycle_and_only_then(store, serve):
     try:
         time.sleep(0.1)
         assert server.requests == []
-        monitoring.report("main", None)
+        monitoring.nudge()
         wait_until(lambda: store.meta("heartbeat.last_ping_at"))
         clock.now = T0 + 10 * M
-        monitoring.report("main", None)
+        monitoring.nudge()
         time.sleep(0.1)
         assert len(server.requests) == 1, "the snapshot is too old by now"
     finally:
@@ -318,6 +319,55 @@ def test_cycles_that_end_during_the_work_are_one():
     time.sleep(0.05)
     assert len(runs) == 2
     follower.stop()
+
+
+@pytest.mark.parametrize("error", [SystemExit, MemoryError])
+def test_whatever_ends_a_followers_thread_it_starts_again(error):
+    loops, done, fails = Loops(), threading.Event(), [error]
+
+    def work():
+        if fails:
+            raise fails.pop()
+        done.set()
+
+    follower = Follower(work, name="the heartbeat", loops=loops)
+    follower.nudge()
+    wait_until(
+        lambda: [str(each) for each in loops.look()] == [f"the heartbeat died ({error.__name__})"]
+    )
+    follower.nudge()
+    assert done.wait(5)
+    wait_until(lambda: loops.look() == [])
+    follower.stop()
+
+
+def in_trouble(monitoring, how):
+    if how == "loops-stalled":
+        monitoring.watch(monitoring._config, stalled=lambda: ["receiver desk"])
+    elif how == "claims-fail":
+        monitoring.report("receiver desk", StoreError("disk I/O error"))
+    else:
+        monitoring.report("main", LoopError("judging account main fails (MemoryError)"))
+
+
+@pytest.mark.parametrize("how", ["loops-stalled", "claims-fail", "judging-fails"])
+def test_alive_but_silent_stops_the_heartbeat_and_the_health(store, serve, how):
+    server = serve(Reply(200))
+    limits = Limits(keep=0.0)
+    monitoring = Monitoring(watching(server), store, clock=FakeClock(), limits=limits)
+    see(store)
+    monitoring.start(listen="127.0.0.1:0")
+    try:
+        in_trouble(monitoring, how)
+        monitoring._ping_if_due(monitoring._heartbeat(timedelta()))
+        assert server.requests == []
+        assert ask(monitoring._server, "/healthz")[0] == 503
+        monitoring.watch(watching(server), stalled=list)
+        monitoring._ping_if_due(monitoring._heartbeat(timedelta()))
+        assert len(server.requests) == 1
+        assert ask(monitoring._server, "/healthz")[0] == 200
+    finally:
+        monitoring.stop()
 
 
 # ── as its user runs it ─────────────────────────────────────────────────────

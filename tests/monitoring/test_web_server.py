@@ -10,6 +10,7 @@ import time
 import pytest
 
 from alerting.errors import UsageError
+from alerting.loops import Loops
 from alerting.monitoring.web_server import Limits, Page, WebServer, parse_listen
 from tests.support.waiting import wait_until
 from tests.support.web import ask, port_of, raw
@@ -262,3 +263,24 @@ def test_closing_frees_the_port_even_before_it_served():
     server.close()
     with socket.create_server(("127.0.0.1", port)):
         pass
+
+
+def test_a_server_that_dies_serves_again(monkeypatch):
+    loops, deaths = Loops(), []
+    server = WebServer("127.0.0.1:0", {"/": lambda: Page(text="hello\n")})
+    actions = server._server.service_actions
+
+    def dies_once():
+        if not deaths:
+            deaths.append(1)
+            raise MemoryError
+        actions()
+
+    monkeypatch.setattr(server._server, "service_actions", dies_once)
+    server.start(loops)
+    wait_until(
+        lambda: [str(each) for each in loops.look()] == ["the web server died (MemoryError)"]
+    )
+    assert ask(server, "/")[0] == 200
+    wait_until(lambda: loops.look() == [])
+    server.close()

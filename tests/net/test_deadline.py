@@ -96,3 +96,19 @@ def test_a_name_that_never_resolves_ends_in_time(monkeypatch):
 def test_a_name_that_is_none_is_an_os_error():
     with deadline(timedelta(seconds=5)) as own, pytest.raises(OSError, match="no name of a host"):
         own.connect("a" * 70 + ".example", 443)
+
+
+def test_without_a_thread_to_be_had_the_sockets_own_patience_bounds_it(listener, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with deadline(timedelta(seconds=5)) as bounded:
+        host, port = listener.getsockname()[:2]
+        sock, handle = bounded.connect(
+            "localhost" if host == "127.0.0.1" else host, port, patience=0.05
+        )
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.close()
+        bounded.release(handle)

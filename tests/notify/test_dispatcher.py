@@ -11,7 +11,8 @@ from datetime import timedelta
 import pytest
 
 from alerting.engine import evaluation
-from alerting.errors import AlertingError
+from alerting.errors import AlertingError, StoreError
+from alerting.loops import Loops
 from alerting.messages.rendering import Renderer
 from alerting.notify.dispatcher import RETRIES, Dispatcher, ReceiverWorker, Retries
 from alerting.notify.receivers import Attempt, SendOutcome
@@ -38,6 +39,7 @@ from tests.support.fakes import (
     TIMED_OUT,
     UNREADABLE,
     FakeClock,
+    FakeMonotonic,
     FakeNotifier,
 )
 
@@ -68,7 +70,7 @@ def worker(store, notifier, clock, name="desk"):
     def build(receiver):
         if isinstance(notifier, Exception):
             raise notifier
-        return notifier
+        return notifier() if callable(notifier) else notifier
 
     return ReceiverWorker(
         ReceiverSettings(name=name, url=Secret("json://127.0.0.1/")),
@@ -193,10 +195,13 @@ def wait_until(condition, seconds=5.0):
         time.sleep(0.005)
 
 
-def dispatcher(store, clock=None, retries=RETRIES, **notifiers):
+def dispatcher(store, clock=None, retries=RETRIES, loops=None, on_state=None, **notifiers):
     clock = clock or FakeClock()
     workers = {n: worker(store, notifier, clock, n) for n, notifier in notifiers.items()}
-    return Dispatcher(workers, store=store, clock=clock, retries=retries)
+    on_state = on_state or (lambda _what, _error: None)
+    return Dispatcher(
+        workers, store=store, clock=clock, retries=retries, loops=loops, on_state=on_state
+    )
 
 
 def test_a_hanging_receiver_delays_no_other(store):
@@ -298,3 +303,120 @@ def test_a_days_pause_is_an_hours(store):
     told_off = Attempt(outcome=SendOutcome.TRANSIENT, reason="429", retry_after=timedelta(days=1))
     worker(store, FakeNotifier(told_off), FakeClock()).deliver_next()
     assert store.next_due("desk") == T0 + timedelta(hours=1)
+
+
+# ── threads, seen from outside ──────────────────────────────────────────────
+
+IMPATIENT = Retries(booking=timedelta(seconds=0.01))
+
+
+@pytest.mark.parametrize("error", [SystemExit, MemoryError, KeyboardInterrupt])
+def test_whatever_a_library_raises_is_an_unknown_verdict(store, error):
+    class Leaving(FakeNotifier):
+        def send(self, message):
+            raise error
+
+    see(store, "900", T0)
+    result = worker(store, Leaving(), FakeClock()).deliver_next()
+    assert result.attempt.reason == f"internal error: {error.__name__}"
+    assert counts(store) == only(pending=1)
+
+
+def test_what_a_dead_thread_was_sending_goes_again_as_a_possible_repeat(store, monkeypatch):
+    notifier, loops = FakeNotifier(), Loops()
+    work = dispatcher(store, loops=loops, desk=notifier, phone=FakeNotifier())
+    mark_sent, calls = store.mark_sent, []
+
+    def dies_once(row, **more):
+        calls.append(row)
+        if row.receiver == "desk" and len([r for r in calls if r.receiver == "desk"]) == 1:
+            raise SystemExit
+        mark_sent(row, **more)
+
+    monkeypatch.setattr(store, "mark_sent", dies_once)
+    see(store, "900", T0)
+    work.wake()
+    wait_until(lambda: loops.look() == [] and len(notifier.sent) == 2)
+    assert ["possible repeat" in message.title for message in notifier.sent] == [False, True]
+    assert work.drain(seconds=5)
+    assert counts(store) == only(sent=1)
+    work.stop()
+
+
+def test_a_send_that_hangs_is_left_behind_and_goes_again_as_a_possible_repeat(store):
+    hanging, healthy = FakeNotifier(), FakeNotifier()
+    hanging.gate.clear()
+    made = iter([hanging, healthy])
+    machine = FakeMonotonic()
+    loops = Loops(monotonic=machine)
+    work = dispatcher(store, loops=loops, desk=lambda: next(made), phone=FakeNotifier())
+    see(store, "900", T0)
+    work.wake()
+    wait_until(lambda: store.receiver_statuses()["desk"].pending and store.next_due("desk") is None)
+    machine.now += 119
+    assert loops.look() == []
+    machine.now += 1
+    assert "receiver desk" in [trouble.name for trouble in loops.look()]
+    wait_until(lambda: len(healthy.sent) == 1)
+    assert "possible repeat" in healthy.sent[0].title
+    hanging.gate.set()
+    wait_until(lambda: loops.look() == [])
+    assert work.drain(seconds=5)
+    assert counts(store) == only(sent=1)
+    work.stop()
+
+
+def test_what_hangs_when_its_dispatcher_was_stopped_is_left_to_the_next_one(store):
+    """A reload: the old thread holds its claim, and later messages would wait behind it."""
+    hanging, machine = FakeNotifier(), FakeMonotonic()
+    hanging.gate.clear()
+    loops = Loops(monotonic=machine)
+    old = dispatcher(store, loops=loops, desk=hanging, phone=FakeNotifier())
+    see(store, "900", T0)
+    old.wake()
+    wait_until(lambda: store.receiver_statuses()["desk"].pending and store.next_due("desk") is None)
+    old.stop()
+    machine.now += 120
+    loops.look()
+    wait_until(lambda: store.next_due("desk") is not None)
+    wait_until(lambda: loops.look() == [])
+    healthy = FakeNotifier()
+    new = dispatcher(store, loops=loops, desk=healthy, phone=FakeNotifier())
+    new.wake()
+    wait_until(lambda: len(healthy.sent) == 1)
+    hanging.gate.set()
+    new.stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        pytest.param(StoreError("disk I/O error"), "disk I/O error", id="store"),
+        pytest.param(MemoryError(), "delivering to desk fails (MemoryError)", id="memory"),
+    ],
+)
+def test_a_claim_that_fails_for_the_senders_only_is_told(store, monkeypatch, error, said):
+    states, claim, broken = [], store.claim, threading.Event()
+    broken.set()
+
+    def breaks(receiver, *, now):
+        if broken.is_set():
+            raise error
+        return claim(receiver, now=now)
+
+    monkeypatch.setattr(store, "claim", breaks)
+    notifier = FakeNotifier()
+    work = dispatcher(
+        store,
+        retries=IMPATIENT,
+        on_state=lambda what, error: states.append((what, error and str(error))),
+        desk=notifier,
+        phone=FakeNotifier(),
+    )
+    see(store, "900", T0)
+    work.wake()
+    wait_until(lambda: ("receiver desk", said) in states)
+    broken.clear()
+    wait_until(lambda: ("receiver desk", None) in states)
+    assert len(notifier.sent) == 1
+    work.stop()

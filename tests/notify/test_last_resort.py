@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from alerting.errors import StoreError
+from alerting.errors import LoopError, StoreError
+from alerting.loops import Duty
 from alerting.notify.last_resort import Emergency
+from alerting.notify.receivers import build_notifier
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
 from alerting.sandbox.inbox import Inbox
@@ -154,3 +158,90 @@ def test_the_message_names_file_reason_and_since(bell):
         f"{T0:%H:%M:%S} UTC",
     ):
         assert part in message.title + message.message
+
+
+def test_a_receiver_that_cannot_be_told_is_told_of_after_5_minutes(bell):
+    failing = LoopError("receiver desk died (MemoryError)")
+    for minute in range(6):
+        bell.at(minute).report("receiver desk", failing, duty=Duty.DELIVER)
+        assert len(bell.heard()) == (minute == 5)
+    assert "alerts are NOT delivered" in bell.inbox.received[0].title
+    assert "died (MemoryError)" in bell.inbox.received[0].message
+
+
+def test_what_lasts_already_is_told_at_once(bell):
+    bell.at(0).report("main", FULL, lasting=timedelta(minutes=2))
+    assert bell.heard() == ["CRITICAL"]
+
+
+# ── with nothing that can have failed ───────────────────────────────────────
+
+
+def no_temp():
+    raise FileNotFoundError(2, "No usable temporary directory found in [...]")
+
+
+@pytest.mark.parametrize("way", ["daemon", "cron"])
+def test_without_a_folder_for_temporary_files_and_on_a_full_disk_it_is_told(bell, monkeypatch, way):
+    monkeypatch.setattr("tempfile.gettempdir", no_temp)
+    monkeypatch.setattr(
+        "alerting.notify.last_resort.os.open", lambda *_: (_ for _ in ()).throw(OSError())
+    )
+    bell.start()
+    if way == "cron":
+        bell.at(0).give_up(FULL)
+    else:
+        for minute in range(3):
+            bell.at(minute).report("main", FULL)
+    assert bell.heard() == ["CRITICAL"]
+
+
+def test_in_a_deleted_folder_it_is_told(bell, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    bell.state = Path("alerting.db")
+    bell.start()
+    bell.at(0).give_up(FULL)
+    bell.at(2).give_up(FULL)
+    assert bell.heard() == ["CRITICAL"]
+
+
+def test_where_no_thread_is_to_be_had_it_is_sent_without_one(bell, monkeypatch):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith(("emergency", "alerting")):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    bell.at(0).report("main", FULL)
+    bell.at(2).report("main", FULL)
+    assert [message.title.split()[0] for message in bell.inbox.received] == ["CRITICAL"]
+
+
+def test_whatever_one_receiver_raises_the_others_are_told(bell, monkeypatch):
+    def build(receiver):
+        if receiver.name == "dead":
+            raise SystemExit
+        return build_notifier(receiver)
+
+    monkeypatch.setattr("alerting.notify.last_resort.build_notifier", build)
+    bell.at(0).report("main", FULL, lasting=timedelta(minutes=2))
+    assert bell.heard() == ["CRITICAL"]
+
+
+def test_what_nobody_took_is_told_again_after_a_minute(bell, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "alerting.notify.last_resort.build_notifier", lambda _: (_ for _ in ()).throw(OSError())
+        )
+        bell.at(2).report("main", FULL, lasting=timedelta(minutes=2))
+        assert bell.heard() == []
+    bell.at(2.5).report("main", FULL)
+    assert bell.heard() == []
+    bell.at(3).report("main", FULL)
+    bell.at(4).report("main", FULL)
+    assert bell.heard() == ["CRITICAL"]

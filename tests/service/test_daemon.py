@@ -6,18 +6,30 @@ import threading
 import time
 from datetime import timedelta
 
+import pytest
+
 from alerting.config.settings import PollSettings
+from alerting.loops import Loops
 from alerting.service.daemon import Daemon, LoopSettings
 from tests.support.desk import wait_until
-from tests.support.fakes import FakeNotifier, FakePoller, FakeSystemd
+from tests.support.factories import S
+from tests.support.fakes import FakeMonotonic, FakeNotifier, FakePoller, FakeSystemd
 from tests.support.rig import BrokenPoller, failed, seen
 
-QUICK = LoopSettings(look_every=0.01)
+QUICK = LoopSettings(look_every=0.01, program_every=0.05)
 
 
-def run_daemon(work, systemd=None, interval=0.05, **pollers):
+def run_daemon(work, systemd=None, interval=0.05, loops=None, on_state=None, **pollers):
     poll = PollSettings(interval=timedelta(seconds=interval), timeout=timedelta(seconds=1))
-    daemon = Daemon(work.cycle, pollers, poll=poll, systemd=systemd or FakeSystemd(), loop=QUICK)
+    daemon = Daemon(
+        work.cycle,
+        pollers,
+        poll=poll,
+        systemd=systemd or FakeSystemd(),
+        loop=QUICK,
+        loops=loops,
+        on_state=on_state or (lambda _what, _error: None),
+    )
     thread = threading.Thread(target=daemon.run)
     thread.start()
     return daemon, thread
@@ -64,17 +76,105 @@ def test_a_stop_does_not_wait_for_a_hanging_poll_and_counts_it_as_no_failure(rig
 
 
 def test_the_watchdog_is_fed_only_while_every_account_gets_on(rig):
-    work, systemd = rig(desk=FakeNotifier()), FakeSystemd()
+    work, systemd, machine = rig(desk=FakeNotifier()), FakeSystemd(), FakeMonotonic()
     poller = FakePoller(seen("2000"))
-    daemon, thread = run_daemon(work, systemd, main=poller)
+    daemon, thread = run_daemon(work, systemd, loops=Loops(monotonic=machine), main=poller)
     wait_until(lambda: "WATCHDOG=1" in systemd.said)
     poller.gate.clear()
     polls = poller.polls
     wait_until(lambda: poller.polls > polls)
-    daemon._alive["main"] -= 3600
+    machine.now += 3600
+    wait_until(lambda: "account main" in daemon.stalled())
     time.sleep(0.05)
     fed = systemd.said.count("WATCHDOG=1")
     time.sleep(0.1)
     assert systemd.said.count("WATCHDOG=1") == fed
+    poller.gate.set()
+    wait_until(lambda: systemd.said.count("WATCHDOG=1") > fed)
+    daemon.stop()
+    thread.join(5)
+
+
+# ── seen from outside ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_a_poller_that_raises_anything_is_a_failed_poll(rig, error):
+    class Raising(FakePoller):
+        def poll(self):
+            super().poll()
+            raise error
+
+    work, poller = rig(desk=FakeNotifier()), Raising(seen("2000"))
+    daemon, thread = run_daemon(work, main=poller)
+    wait_until(lambda: work.store.memory("main").account.poll_failures > 2)
+    assert error.__name__ in work.store.memory("main").account.last_error
+    daemon.stop()
+    thread.join(5)
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_judging_that_fails_for_good_is_told_and_starves_the_watchdog(rig, monkeypatch, error):
+    work, systemd, machine, told = rig(desk=FakeNotifier()), FakeSystemd(), FakeMonotonic(), []
+    evaluate, broken = work.store.evaluate, threading.Event()
+    broken.set()
+
+    def fails(account, *args, **more):
+        if broken.is_set():
+            raise error
+        return evaluate(account, *args, **more)
+
+    monkeypatch.setattr(work.store, "evaluate", fails)
+    daemon, thread = run_daemon(
+        work,
+        systemd,
+        loops=Loops(monotonic=machine),
+        on_state=lambda what, error: told.append((what, str(error))),
+        main=FakePoller(seen("2000")),
+    )
+    wait_until(lambda: ("main", f"judging account main fails ({error.__name__})") in told)
+    machine.now += 3600
+    wait_until(lambda: "account main" in daemon.stalled())
+    broken.clear()
+    wait_until(lambda: told[-1] == ("main", "None"))
+    wait_until(lambda: daemon.stalled() == [])
+    daemon.stop()
+    thread.join(5)
+
+
+def test_an_account_whose_thread_hangs_is_judged_blind_by_the_main_loop(rig):
+    desk, machine = FakeNotifier(), FakeMonotonic()
+    work = rig(desk=desk)
+    poller = FakePoller(seen("2000"))
+    daemon, thread = run_daemon(work, loops=Loops(monotonic=machine), main=poller)
+    wait_until(lambda: work.store.accounts().get("main"))
+    poller.gate.clear()
+    polls = poller.polls
+    wait_until(lambda: poller.polls > polls)
+    machine.now += 3600
+    work.clock.now += 3600 * S
+    wait_until(lambda: [m for m in desk.sent if "blind" in m.title])
+    assert "has not got on for" in desk.sent[-1].body
+    poller.gate.set()
+    wait_until(lambda: [m for m in desk.sent if "RESOLVED" in m.title])
+    daemon.stop()
+    thread.join(5)
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit, ZeroDivisionError])
+def test_whatever_a_look_at_the_rules_file_raises_the_daemon_goes_on(rig, error):
+    work, systemd = rig(desk=FakeNotifier()), FakeSystemd()
+
+    def broken():
+        raise error
+
+    poll = PollSettings(interval=timedelta(seconds=0.05), timeout=timedelta(seconds=1))
+    poller = FakePoller(seen("2000"))
+    daemon = Daemon(
+        work.cycle, {"main": poller}, poll=poll, systemd=systemd, loop=QUICK, reload=broken
+    )
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    wait_until(lambda: poller.polls > 3 and systemd.said.count("WATCHDOG=1") > 2)
     daemon.stop()
     thread.join(5)

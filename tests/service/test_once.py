@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from alerting.errors import LoopError
 from tests.support.desk import wait_until
 from tests.support.factories import T0, S, make_route, make_ruleset
 from tests.support.fakes import DOWN, REFUSED, FakeClock, FakeNotifier, FakePoller, poll_of
@@ -88,3 +89,29 @@ def test_daemon_and_cron_send_the_same_messages(tmp_path):
         told.append([(m.title, m.body) for m in desk.sent])
     assert told[0] == told[1]
     assert len(told[0]) > 5
+
+
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_judging_that_fails_for_good_is_no_good_cycle(rig, monkeypatch, error):
+    work = rig(desk=FakeNotifier())
+
+    def fails(*_args, **_more):
+        raise error
+
+    monkeypatch.setattr(work.store, "evaluate", fails)
+    with pytest.raises(LoopError, match=f"judging account main fails .{error.__name__}"):
+        work.once(main=FakePoller(seen("900")))
+
+
+def test_where_no_thread_is_to_be_had_the_accounts_are_read_one_after_the_other(rig, monkeypatch):
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith("account"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    desk = FakeNotifier()
+    assert rig(desk=desk).once(main=FakePoller(seen("900"))).ok
+    assert len(desk.sent) == 1

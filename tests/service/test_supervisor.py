@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from datetime import timedelta
 
 import pytest
 
 from alerting.cli import context
 from alerting.config.load import load_config
+from alerting.errors import StoreError
+from alerting.notify.last_resort import Emergency
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
 from alerting.service.daemon import LoopSettings
 from alerting.service.supervisor import Supervisor
+from alerting.store.outbox import Outbox
 from tests.support.broken_answers import as_script, broken_answers
 from tests.support.desk import TIGHTER, Desk, falling, wait_until
 
@@ -120,3 +124,33 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     assert firing == []
     ours = [record for record in caplog.records if record.name.startswith("alerting")]
     assert [record for record in ours if record.exc_info] == []
+
+
+def test_a_sigterm_between_two_daemons_of_a_reload_is_heard(desk, monkeypatch):
+    """The old one has ended, the new one does not run yet."""
+    desk.exchange.wallet = falling("1500")
+    desk.begin()
+    take_over = Emergency.take_over
+
+    def terminated_meanwhile(emergency, *args, **more):
+        desk.signals.terminate()
+        take_over(emergency, *args, **more)
+
+    monkeypatch.setattr(Emergency, "take_over", terminated_meanwhile)
+    desk.write(more=TIGHTER)
+    desk.thread.join(20)
+    assert (desk.thread.is_alive(), desk.error) == (False, None)
+
+
+def test_senders_whose_claims_fail_are_told_past_the_outbox(desk, monkeypatch):
+    """The state can be judged by, and nothing goes out."""
+
+    def fails(*_args, **_more):
+        raise StoreError("state file x: disk I/O error")
+
+    monkeypatch.setattr(Outbox, "claim", fails)
+    monkeypatch.setattr("alerting.notify.last_resort.TELL_AFTER", timedelta(seconds=0.3))
+    desk.exchange.wallet = falling("900")
+    desk.begin()
+    desk.told("CRITICAL", "alerts are NOT delivered")
+    desk.end()

@@ -35,6 +35,16 @@ class FakeClock:
         return self.now
 
 
+class FakeMonotonic:
+    """A machine's clock that goes on only when it is moved."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
 class FakeNotifier:
     """Answers with the scripted attempts, then accepts everything."""
 
