@@ -153,7 +153,8 @@ class ReceiverWorker:
             attempt.outcome.value,
             attempt.reason,
         )
-        return Result(receiver=row.receiver, attempt=attempt, took=now - row.created_at)
+        took = max(timedelta(0), now - row.created_at)
+        return Result(receiver=row.receiver, attempt=attempt, took=took)
 
     def _attempt(self, row: OutboxRow) -> Attempt:
         try:

@@ -26,7 +26,8 @@ from alerting.monitoring.health import failing_receivers
 from alerting.notify.dispatcher import Dispatcher
 from alerting.redaction import REDACTOR
 from alerting.service.polling import broken_poll
-from alerting.service.schedule import align_to_schedule
+from alerting.service.pruning import prune_if_sure
+from alerting.service.schedule import beat_of
 from alerting.units import format_duration, plain
 
 log = logging.getLogger("alerting")
@@ -55,6 +56,12 @@ class CycleStore(Protocol):
     def prune(self, *, now: datetime, keep_history: timedelta) -> None:
         """Forget what is too old."""
 
+    def meta(self, key: str) -> str | None:
+        """A fact that was remembered; None: never."""
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Remember a fact."""
+
 
 @dataclass(kw_only=True)
 class Cycle:
@@ -70,18 +77,15 @@ class Cycle:
     _program_open: bool = field(default=True)
 
     def judge(self, poll: Poll) -> None:
-        """Evaluate one account, commit, log, and set delivery going."""
-        self._judge(poll.account, poll)
-
-    def _judge(self, account: str, poll: Poll | None) -> None:
-        outcome = poll.outcome if poll is not None else None
+        """Evaluate one account as of the poll's beat, commit, log, and set delivery going."""
 
         def judge_now(memory: Memory) -> Evaluation:
-            now = align_to_schedule(self.clock(), memory.account.last_snapshot_at)
+            last = memory.account.last_snapshot_at
+            now = beat_of(poll.due or self.clock(), last, interval=poll.interval)
             self._warn_if_polls_too_rare(memory.account, now)
-            return evaluate(self.ruleset, memory, outcome, now=now)
+            return evaluate(self.ruleset, _begun(memory, now), poll.outcome, now=now)
 
-        self._finish(self.store.evaluate(account, judge_now, poll=self._recorded(poll)))
+        self._finish(self.store.evaluate(poll.account, judge_now, poll=self._recorded(poll)))
 
     def _warn_if_polls_too_rare(self, account: AccountState, now: datetime) -> None:
         """Say so where polls are so rare that no `for` could ever pass."""
@@ -95,9 +99,9 @@ class Cycle:
                 format_duration(longest),
             )
 
-    def _recorded(self, poll: Poll | None) -> Poll | None:
+    def _recorded(self, poll: Poll) -> Poll | None:
         """What is kept of a poll for the history."""
-        if poll is None or not self.keep_history or poll.body is None:
+        if not self.keep_history or poll.body is None:
             return poll if self.keep_history else None
         return replace(poll, body=REDACTOR.redact_answer(poll.body))
 
@@ -110,7 +114,8 @@ class Cycle:
         except BaseException as error:
             log.exception("account %s: this snapshot could not be judged", poll.account)
             text = f"internal error while judging: {type(error).__name__}"
-            self.judge(broken_poll(poll.account, text, at=poll.at))
+            broken = broken_poll(poll.account, text, at=poll.at)
+            self.judge(replace(broken, due=poll.due, interval=poll.interval))
 
     def judge_program(self) -> None:
         """Evaluate the program itself, where there is anything to say."""
@@ -140,11 +145,12 @@ class Cycle:
         """End the alerts of accounts that left the rules file."""
         for name in self.store.accounts():
             if name not in self.ruleset.accounts and self.store.memory(name).alerts:
-                self._judge(name, None)
+                judge = functools.partial(evaluate, self.ruleset, outcome=None, now=self.clock())
+                self._finish(self.store.evaluate(name, judge))
 
     def prune(self) -> None:
         """Forget what is too old to be kept."""
-        self.store.prune(now=self.clock(), keep_history=self.keep_history)
+        prune_if_sure(self.store, now=self.clock(), keep_history=self.keep_history)
 
     def _finish(self, evaluation: Evaluation) -> None:
         for change in evaluation.transitions:
@@ -159,3 +165,11 @@ class Cycle:
             )
         if evaluation.notifications:
             self.dispatcher.wake()
+
+
+def _begun(memory: Memory, now: datetime) -> Memory:
+    """What people asked for holds at once, though the poll was due before they did."""
+    silences = tuple(
+        replace(each, starts_at=min(each.starts_at, now)) for each in memory.silences
+    )
+    return replace(memory, silences=silences)

@@ -23,6 +23,7 @@ from alerting.monitoring.monitor import Monitoring
 from alerting.notify.dispatcher import Result, loop_name
 from alerting.notify.last_resort import Emergency
 from alerting.service.build import build_clients, build_cycle
+from alerting.service.clock import SteadyClock, Uptime, keep_safely, uptime
 from alerting.service.daemon import Daemon, LoopSettings
 from alerting.service.guard import Guard
 from alerting.service.once import CycleResult, run_once
@@ -95,13 +96,14 @@ class Supervisor:
         metrics_file: Path | None = None,
         signals: Signals | None = None,
         loop: LoopSettings | None = None,
+        uptime: Callable[[], Uptime] = uptime,
         exit_now: Callable[[int], object] = os._exit,
     ) -> None:
         self._config = config
         self._exit_now = exit_now
         # the folder in which this was started may be deleted while it runs
         self._state = state.absolute()
-        self._clock = clock
+        self._clock = SteadyClock(clock, uptime)
         self._metrics_file = metrics_file
         self._signals = signals or Signals()
         self._loop = loop
@@ -169,6 +171,7 @@ class Supervisor:
                     reload=functools.partial(opened.changed, reloader),
                     loop=self._loop,
                     loops=loops,
+                    keep_clock=functools.partial(keep_safely, self._clock, opened.store),
                 )
                 changed = self._until_changed(daemon, config, opened)
                 if changed is None:
@@ -244,6 +247,7 @@ class Supervisor:
             store = Store(self._state, deliver_within=config.deliver_within)
             monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
             try:
+                clock.resume(store)
                 yield _Opened(store=store, emergency=emergency, monitoring=monitoring, lock=lock)
             finally:
                 monitoring.stop()

@@ -15,7 +15,7 @@ from typing import Any
 
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.model import AccountState, Alert, Memory, Notified, Poll, Severity
-from alerting.store import documents, history, outbox, silences
+from alerting.store import documents, history, moved, outbox, silences
 from alerting.store.database import Connection, Database
 from alerting.store.documents import from_micros, plausible, to_micros, whole
 from alerting.store.history import History
@@ -180,6 +180,11 @@ class Store:
             history.prune(connection, polls_before=now - keep_history, transitions_before=before)
             silences.prune(connection, before=before)
             outbox.prune(connection, before=before)
+
+    def clock_moved(self, by: timedelta, *, now: datetime) -> None:
+        """The clock was corrected by so much: what waits and what ages moves with it."""
+        with self._database.transaction() as connection, self._database.content("what it holds"):
+            moved.move(connection, by, now=now)
 
 
 def _about(account: str) -> str:
