@@ -91,9 +91,7 @@ class _Doubt:
 class SteadyClock:
     """Says what time it is; one per process, shared by its threads."""
 
-    def __init__(
-        self, wall: Callable[[], datetime], uptime: Callable[[], Uptime] = uptime
-    ) -> None:
+    def __init__(self, wall: Callable[[], datetime], uptime: Callable[[], Uptime] = uptime) -> None:
         self._wall = wall
         self._uptime = uptime
         self._lock = threading.Lock()
@@ -211,4 +209,3 @@ def _milliseconds(instant: datetime) -> datetime:
 
 def _signed(length: timedelta) -> str:
     return ("" if length < timedelta(0) else "+") + format_duration(length)
-

@@ -169,7 +169,5 @@ class Cycle:
 
 def _begun(memory: Memory, now: datetime) -> Memory:
     """What people asked for holds at once, though the poll was due before they did."""
-    silences = tuple(
-        replace(each, starts_at=min(each.starts_at, now)) for each in memory.silences
-    )
+    silences = tuple(replace(each, starts_at=min(each.starts_at, now)) for each in memory.silences)
     return replace(memory, silences=silences)

@@ -53,9 +53,7 @@ def _move_documents(connection: Connection, by: timedelta) -> None:
         )
     for fp, text in run("SELECT fingerprint, document FROM alerts").fetchall():
         alert = _alert(documents.load(Alert, text), by)
-        run(
-            "UPDATE alerts SET document = ? WHERE fingerprint = ?", (documents.dump(alert), fp)
-        )
+        run("UPDATE alerts SET document = ? WHERE fingerprint = ?", (documents.dump(alert), fp))
 
 
 def _account(account: AccountState, by: timedelta) -> AccountState:

@@ -290,9 +290,7 @@ def test_an_outage_settles_no_flapping(live, cron):
     ],
 )
 @pytest.mark.parametrize("seed", range(8))
-def test_jitter_does_not_decide_which_poll_fires(
-    live, interval, jitter, polls, for_, cron, seed
-):
+def test_jitter_does_not_decide_which_poll_fires(live, interval, jitter, polls, for_, cron, seed):
     """The daemon's answers are late by it, cron's starts are."""
     rng = random.Random(seed)
     rules = make_ruleset(
