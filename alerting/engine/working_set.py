@@ -12,7 +12,6 @@ from alerting.engine.identity import fingerprint
 from alerting.engine.lifecycle import Change
 from alerting.engine.model import Alert, ChangeReason, Level, Severity, State, Transition
 from alerting.engine.rules import Flapping
-from alerting.units import ZERO
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -171,7 +170,7 @@ class WorkingSet:
 
 
 def _not_ahead(alert: Alert, now: datetime) -> Alert:
-    """The clock was set back: what lies ahead of now counts as now, or it would last less than 0."""
+    """The clock was set back: what lies ahead of now counts as now, and nothing lasts below 0."""
     started = [at for at in (alert.active_at, alert.fired_at, alert.resolved_at) if at is not None]
     if all(at <= now for at in started):
         return alert

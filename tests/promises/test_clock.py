@@ -36,7 +36,7 @@ RULES = make_ruleset(
 #: what the wallet has at each poll, and (with a letter) how the desk is from then on
 SCRIPT = (
     "1500 1500 900 900 900 900 _ 900 900 200d 200 200 200 1500 1500 1500 1500u 1500 "
-    + "900 900 900 1500d 1500 1500 1500 1500 1500u _ _ _ _ _ _ _ _ _ _ _ _ 1500 1500 "
+    "900 900 900 1500d 1500 1500 1500 1500 1500u _ _ _ _ _ _ _ _ _ _ _ _ 1500 1500 "
     + "200 " * 70
     + "1500 " * 10
 ).split()
@@ -289,7 +289,7 @@ def test_an_outage_settles_no_flapping(live, cron):
         pytest.param(60, 5, 2, 60, True, id="cron-one-minute"),
     ],
 )
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_jitter_does_not_decide_which_poll_fires(live, interval, jitter, polls, for_, cron, seed):
     """The daemon's answers are late by it, cron's starts are."""
     rng = random.Random(seed)

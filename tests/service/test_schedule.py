@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from datetime import timedelta
 
@@ -79,4 +80,4 @@ def test_cron_with_seconds_of_jitter_keeps_whole_minutes(seed):
     for number in range(200):
         due = T0 + number * MINUTE + timedelta(seconds=rng.uniform(0, 5))
         beats.append(beat_of(due, beats[-1] if beats else None, interval=None))
-    assert {after - before for before, after in zip(beats, beats[1:], strict=False)} == {MINUTE}
+    assert {after - before for before, after in itertools.pairwise(beats)} == {MINUTE}
