@@ -127,6 +127,19 @@ def test_after_a_boot_a_clock_that_is_ahead_is_believed(machine, store):
     assert clock() == machine.wall()
 
 
+def test_after_a_boot_a_clock_that_is_behind_takes_what_waits_with_it(machine, store):
+    now = machine.wall()
+    see(store, "900", now)
+    row = store.claim("desk", now=now)
+    store.mark_retry(row, reason="429", next_at=now + 20 * S, maybe_sent=False)
+    store.hold_receiver("desk", until=now + 20 * S)
+    machine.reboot()
+    machine.off = -60 * M
+    clock_of(machine).resume(store)
+    assert store.claim("desk", now=machine.wall() + 19 * S) is None
+    assert store.claim("desk", now=machine.wall() + 20 * S) is not None
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"boot": "boot 1", "started": 9e99}'])
 def test_what_cannot_be_read_is_not_known(machine, store, text):
     store.set_meta("clock", text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
+import types
 from datetime import timedelta
 
 import pytest
@@ -15,11 +17,13 @@ from alerting.errors import StoreError
 from alerting.notify.last_resort import Emergency
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
+from alerting.service.clock import Uptime
 from alerting.service.daemon import LoopSettings
 from alerting.service.supervisor import Supervisor
 from alerting.store.outbox import Outbox
 from tests.support.broken_answers import as_script, broken_answers
 from tests.support.desk import TIGHTER, Desk, falling, wait_until
+from tests.support.factories import T0
 
 
 class FakeSignals:
@@ -36,6 +40,8 @@ class Running(Desk):
     """A desk whose daemon is a thread of this process, and looks around often."""
 
     thread = None
+    #: what a Supervisor takes besides: its clock, its uptime
+    time = types.MappingProxyType({"clock": context.now})
 
     def begin(self):
         load = functools.partial(load_config, self.path, environ=self.environ())
@@ -43,8 +49,8 @@ class Running(Desk):
         supervisor = Supervisor(
             load(),
             self.folder / "alerting.db",
-            clock=context.now,
             signals=self.signals,
+            **self.time,
             loop=LoopSettings(look_every=0.02, program_every=0.1),
         )
         self.error = None
@@ -154,3 +160,22 @@ def test_senders_whose_claims_fail_are_told_past_the_outbox(desk, monkeypatch):
     desk.begin()
     desk.told("CRITICAL", "alerts are NOT delivered")
     desk.end()
+
+
+def test_the_daemon_believes_a_clock_that_jumped_once_it_has_stood(desk, caplog):
+    """On a machine where time passes 600 times as fast."""
+    off = [timedelta(0)]
+
+    def uptime():
+        return Uptime(boot="boot", since=timedelta(seconds=600 * time.monotonic()))
+
+    desk.time = {"clock": lambda: T0 + uptime().since + off[0], "uptime": uptime}
+    desk.exchange.wallet = falling("900")
+    desk.begin()
+    desk.told("available-balance-floor")
+    off[0] = timedelta(days=2)
+    wait_until(lambda: "it is believed now" in caplog.text)
+    desk.exchange.wallet = falling("1500")
+    desk.told("RESOLVED")
+    desk.end()
+    assert "the clock jumped by" in caplog.text
