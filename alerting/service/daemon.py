@@ -55,7 +55,6 @@ class Daemon:
         reload: Callable[[], Config | AlertingError | None] = lambda: None,
         loop: LoopSettings | None = None,
         loops: Loops | None = None,
-        keep_clock: Callable[[], None] = lambda: None,
     ) -> None:
         self._cycle = cycle
         self._pollers = pollers
@@ -66,8 +65,6 @@ class Daemon:
         self._loop = loop or LoopSettings()
         #: asked at each look for a changed configuration
         self._reload = reload
-        #: called now and then: the clock may have jumped
-        self._keep_clock = keep_clock
         self._stop = threading.Event()
         self._loops = loops or Loops()
         #: account -> its loop
@@ -141,7 +138,6 @@ class Daemon:
                     program_due = 0.0
                 if time.monotonic() >= program_due:
                     program_due = time.monotonic() + self._loop.program_every
-                    self._keep_clock()
                     self._judge_for_stalled()
                     self._cycle.housekeep()
                 if time.monotonic() >= prune_due:

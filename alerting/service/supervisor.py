@@ -54,10 +54,12 @@ class _Opened:
     emergency: Emergency
     monitoring: Monitoring
     lock: StateLock
+    clock: SteadyClock
 
     def changed(self, reloader: Reloader) -> Config | AlertingError | None:
         """The main loop looks around, so it gets on; the new rules file, if there is one."""
         self.lock.renew()
+        keep_safely(self.clock, self.store)
         return reloader.check()
 
     def judged(self, account: str, error: AlertingError | None) -> None:
@@ -171,7 +173,6 @@ class Supervisor:
                     reload=functools.partial(opened.changed, reloader),
                     loop=self._loop,
                     loops=loops,
-                    keep_clock=functools.partial(keep_safely, self._clock, opened.store),
                 )
                 changed = self._until_changed(daemon, config, opened)
                 if changed is None:
@@ -248,7 +249,9 @@ class Supervisor:
             monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
             try:
                 clock.resume(store)
-                yield _Opened(store=store, emergency=emergency, monitoring=monitoring, lock=lock)
+                yield _Opened(
+                    store=store, emergency=emergency, monitoring=monitoring, lock=lock, clock=clock
+                )
             finally:
                 monitoring.stop()
                 store.close()
