@@ -72,7 +72,7 @@ class Daemon:
         Sends under way get a bounded time to finish.
         """
         cycle = self._cycle
-        cycle.forget_removed_accounts()
+        cycle.forget_removed()
         cycle.dispatcher.wake()
         for name, poller in self._pollers.items():
             self._alive[name] = time.monotonic()

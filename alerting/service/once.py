@@ -58,7 +58,7 @@ def run_once(
             errors.append(error)
 
     cycle.store.recover()
-    cycle.forget_removed_accounts()
+    cycle.forget_removed()
     cycle.dispatcher.wake()
     threads = [
         threading.Thread(target=read, args=item, name=f"account-{item[0]}", daemon=True)
