@@ -148,15 +148,15 @@ def _messages(connection: Connection, receiver: str, fp: str) -> Iterator[_Said]
     for text, created, finished, status, maybe_sent in rows.fetchall():
         # one that cannot be read was never sent either
         with contextlib.suppress(StoreError):
-            notification = documents.load(Notification, text)
-            item = next(each for each in notification.items if each.alert.fingerprint == fp)
-            yield _Said(
-                item=item,
-                created_at=from_micros(created),
-                finished_at=from_micros(finished),
-                arrived=status == "sent",
-                may_have_arrived=bool(maybe_sent),
-            )
+            for item in documents.load(Notification, text).items:
+                if item.alert.fingerprint == fp:
+                    yield _Said(
+                        item=item,
+                        created_at=from_micros(created),
+                        finished_at=from_micros(finished),
+                        arrived=status == "sent",
+                        may_have_arrived=bool(maybe_sent),
+                    )
 
 
 def _alerts_of(connection: Connection, number: int) -> list[tuple[str, str]]:

@@ -98,12 +98,16 @@ def test_an_end_and_a_new_beginning_that_both_waited(store):
     assert after_its_return(store, "2000", T0 + 2 * M) == ("resolved", "critical", False)
 
 
-def test_what_was_told_before_all_messages_were_forgotten_still_is(store):
-    told(store, "200", T0, SENT)
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [("2000", ("resolved", "critical", False)), ("200", ("firing", "critical", False))],
+)
+def test_what_was_told_before_all_messages_were_forgotten_still_is(store, then, expected):
+    told(store, "900", T0, SENT)
     store.prune(now=T0 + 40 * DAY, keep_history=DAY)
     told(store, "200", T0 + 40 * DAY, LOST)
     give_up(store, T0 + 40 * DAY + M)
-    assert after_its_return(store, "2000", T0 + 41 * DAY) == ("resolved", "critical", False)
+    assert after_its_return(store, then, T0 + 40 * DAY + 2 * M) == expected
 
 
 def test_given_up_is_neither_waiting_nor_dead_nor_a_failure(store):
@@ -152,10 +156,11 @@ def test_what_is_being_sent_is_left_to_who_sends_it(store, path):
     other.close()
 
 
-def test_a_message_that_cannot_be_read_is_given_up_too(store):
+@pytest.mark.parametrize("content", ["'{}'", "json_set(notification, '$.items', json('[]'))"])
+def test_a_message_that_cannot_be_read_is_given_up_too(store, content):
     told(store, "200", T0, LOST)
     with store._database.transaction() as connection:
-        connection.execute("UPDATE outbox SET notification = '{}'")
+        connection.execute(f"UPDATE outbox SET notification = {content}")
     assert give_up(store, T0 + M) == 1
     assert after_its_return(store, "200", T0 + 2 * M) == ("firing", "critical", False)
 
