@@ -13,7 +13,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerting.engine import routing
-from alerting.engine.model import Alert, Item, Notification, Notified, State
+from alerting.engine.model import (
+    Alert,
+    Item,
+    Notification,
+    Notified,
+    Reason,
+    Severity,
+    State,
+)
 from alerting.errors import StoreError
 from alerting.store import documents
 from alerting.store.database import Connection, Database
@@ -93,12 +101,14 @@ class RemovedReceivers:
         """Make `notified` say what the receiver was told of an alert, and nothing else."""
         last: _Said | None = None
         unsaid_end: Alert | None = None
+        unsaid_news = False
         for said in _messages(connection, receiver, fp):
             if said.arrived or said.may_have_arrived:
                 last = said
                 break
             if unsaid_end is None and said.item.state is State.RESOLVED:
                 unsaid_end = said.item.alert
+            unsaid_news |= said.item.reason is not Reason.REPEAT
         key = (fp, receiver)
         where = "WHERE fingerprint = ? AND receiver = ?"
         if last is None:
@@ -108,7 +118,7 @@ class RemovedReceivers:
             )
             connection.execute(f"DELETE FROM notified {where} AND delivered = 0", key)
         elif last.item.state is State.FIRING and _remembered(connection, account, fp, unsaid_end):
-            self._save(connection, account, last.as_notified(receiver))
+            self._save(connection, account, last.as_notified(receiver, still=not unsaid_news))
         else:
             connection.execute(f"DELETE FROM notified {where}", key)
 
@@ -123,14 +133,18 @@ class _Said:
     arrived: bool
     may_have_arrived: bool
 
-    def as_notified(self, receiver: str) -> Notified:
-        alert = self.item.alert
+    def as_notified(self, receiver: str, *, still: bool) -> Notified:
+        """What is remembered of it; `still`: nothing else was to be said of the alert since."""
+        alert, severity = self.item.alert, self.item.severity
         return Notified(
             fingerprint=alert.fingerprint,
             receiver=receiver,
             # of what only may have arrived it is told again if it still fires
             episode=alert.episode if self.arrived else _NO_EPISODE,
-            severity=self.item.severity,
+            severity=severity,
+            value=alert.value,
+            # of a critical that came back it is told anew
+            critical=still and self.arrived and severity is Severity.CRITICAL,
             at=routing.notified_when(self.created_at, self.finished_at),
             delivered=True,
             flapping=self.item.flapping and self.arrived,

@@ -60,6 +60,13 @@ CASES = [
     pytest.param(
         [("200", SENT), ("2000", LOST)], "200", ("firing", "critical", False), id="again-by-then"
     ),
+    pytest.param([("200", SENT)], "900", ("eased", "warning", False), id="told-and-eased"),
+    pytest.param(
+        [("200", SENT), ("900", LOST)], "900", ("eased", "warning", False), id="eased-untold"
+    ),
+    pytest.param(
+        [("200", SENT), ("900", LOST)], "200", ("escalated", "critical", False), id="critical-anew"
+    ),
     pytest.param([("200", SENT), ("2000", SENT)], "2000", None, id="told-it-is-over"),
     pytest.param([("200", UNKNOWN)], "200", ("firing", "critical", True), id="may-have-arrived"),
     pytest.param(
