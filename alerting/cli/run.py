@@ -16,6 +16,7 @@ from alerting.errors import OutputError, StateBusyError, UsageError
 from alerting.terminal import count
 
 if TYPE_CHECKING:
+    from alerting.config.settings import Config
     from alerting.service.once import CycleResult
 
 
@@ -38,31 +39,45 @@ def add(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     from alerting.config.load import Depth
+    from alerting.config.reload import Reloader
     from alerting.service.supervisor import Supervisor
 
     if args.once and args.listen:
         raise UsageError("--listen is for the daemon; with --once, use --metrics-file")
     # a template that fails is no reason not to watch: the built-in text goes out
     depth = Depth.STRUCTURE if args.once else Depth.RECEIVERS
-    config = context.load(context.config_path(args), depth)
+    path = context.config_path(args)
+    reloader = Reloader(path, lambda: _load_again(args, path, state))
+    config = context.load(path, depth)
+    state = context.state_path(args, config)
     supervisor = Supervisor(
         config,
-        context.state_path(args, config),
+        state,
         clock=context.now,
         metrics_file=args.metrics_file,
     )
     try:
         if args.once:
             return FINE if supervisor.run_once(show=_show) else FAILED
-        supervisor.run(
-            load=lambda: context.load(config.path, Depth.EVERYTHING),
-            environ=os.environ,
-            listen=args.listen,
-        )
+        supervisor.run(reloader=reloader, environ=os.environ, listen=args.listen)
     except StateBusyError as error:
         print(f"alerting: {error}", file=sys.stderr)
         return FINE if args.once else FAILED
     return FINE
+
+
+def _load_again(args: argparse.Namespace, path: Path, state: Path) -> Config:
+    """The changed rules file; one that means another state file is refused, and thereby told."""
+    from alerting.config.load import Depth
+
+    config = context.load(path, Depth.EVERYTHING)
+    wanted = context.state_path(args, config)
+    if wanted != state:
+        raise UsageError(
+            f"{path}: state: is {wanted} now, and {state} is in use; it takes a restart to change "
+            "it, so nothing of this file is taken over"
+        )
+    return config
 
 
 def _show(result: CycleResult) -> None:

@@ -17,7 +17,10 @@ _Signature = tuple[int, int, int] | None
 
 
 class Reloader:
-    """Notices that the file changed, or that somebody asked (SIGHUP), and loads it."""
+    """Notices that the file changed, or that somebody asked (SIGHUP), and loads it.
+
+    It is made before the file is loaded for the first time: what changes from then on is news.
+    """
 
     def __init__(self, path: Path, load: Callable[[], Config]) -> None:
         self._path = path

@@ -60,6 +60,8 @@ def evaluate(
         work.count_seen_time(outcome)
         work.drop_removed_rules()
         if memory.account.name not in ruleset.accounts:
+            # should the name come back, it may be another wallet
+            work.account = AccountState(name=memory.account.name)
             return work.finish()
         if isinstance(outcome, Snapshot):
             work.take_snapshot(outcome)

@@ -65,10 +65,8 @@ class _Planner:
         self.ruleset = ruleset
         self.memory = memory
         self.now = now
-        known = ruleset.receivers
-        self.notified = {
-            key: self._as_of_now(entry) for key, entry in memory.notified.items() if key[1] in known
-        }
+        # a receiver that left the file keeps its entries: it may come back and be told the end
+        self.notified = {key: self._as_of_now(entry) for key, entry in memory.notified.items()}
         self.acks = self._acks_as_of_now()
         self.failing = frozenset(
             alert.labels["receiver"]

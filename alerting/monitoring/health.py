@@ -32,7 +32,7 @@ class HealthStore(DeliveryStore, Protocol):
         """Every account that was ever evaluated."""
 
     def receiver_statuses(self) -> Mapping[str, ReceiverStatus]:
-        """Every receiver that messages are kept of."""
+        """Every receiver that messages are kept of, removed ones too."""
 
 
 class Trouble(enum.Enum):
@@ -64,7 +64,7 @@ class Health:
 
     #: every account of the rules file
     accounts: Mapping[str, AccountState] = field(default_factory=dict)
-    #: those of the state file, removed ones too
+    #: those of the rules file that messages are kept of
     receivers: Mapping[str, ReceiverStatus] = field(default_factory=dict)
     #: every receiver of the rules file -> what is wrong with it; None: nothing
     failing: Mapping[str, str | None] = field(default_factory=dict)
@@ -116,7 +116,8 @@ def look(
     receivers: Mapping[str, ReceiverStatus] = {}
     if store is not None:
         accounts |= {k: v for k, v in store.accounts().items() if k in accounts}
-        receivers = store.receiver_statuses()
+        known = store.receiver_statuses()
+        receivers = {name: known[name] for name in known if name in ruleset.receivers}
         failing = failing_receivers(ruleset, store, now=now, overdue=overdue)
     return Health(
         accounts=accounts,

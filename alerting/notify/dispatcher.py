@@ -158,17 +158,18 @@ class ReceiverWorker:
 
     def _attempt(self, row: OutboxRow) -> Attempt:
         try:
-            if self._notifier is None:
-                self._notifier = self._build(self._receiver)
+            # its own name: `take_up` of the next thread may take the sender away meanwhile
+            notifier = self._notifier or self._build(self._receiver)
+            self._notifier = notifier
             render = self._renderer.plain if row.simplified else self._renderer.render
             message = render(
                 row.notification,
-                self._notifier.format,
+                notifier.format,
                 maybe_repeat=row.maybe_sent,
                 now=self._clock(),
-                room=self._notifier.room,
+                room=notifier.room,
             )
-            return self._notifier.send(message)
+            return notifier.send(message)
         except AlertingError as error:
             return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
         except BaseException as error:

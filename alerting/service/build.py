@@ -20,11 +20,21 @@ def build_cycle(
     store: Store,
     *,
     clock: Callable[[], datetime],
+    clients: Mapping[str, WalletClient] | None = None,
     on_result: Callable[[Result], None] = lambda _: None,
     loops: Loops | None = None,
     on_state: OnState = lambda _what, _error: None,
 ) -> Cycle:
-    """A cycle with a worker per receiver, on one store; its threads are among the `loops`."""
+    """A cycle with a worker per receiver, on one store; it keeps the pace of the `clients`.
+
+    Its threads are among the `loops`.
+    """
+
+    def facts_of(account: str) -> dict[str, str]:
+        client = (clients or {}).get(account)
+        return {} if client is None else {_pace_key(account): client.pace()}
+
+    store.set_deliver_within(config.deliver_within)
     renderer = Renderer(overrides=config.templates)
     workers = {
         name: ReceiverWorker(
@@ -46,13 +56,24 @@ def build_cycle(
         dispatcher=dispatcher,
         clock=clock,
         keep_history=config.history_keep,
+        facts_of=facts_of,
     )
 
 
 def build_clients(
-    config: Config, *, keep: Mapping[str, WalletClient] | None = None, before: Config | None = None
+    config: Config,
+    store: Store,
+    *,
+    clock: Callable[[], datetime],
+    steady: Callable[[], datetime] | None = None,
+    keep: Mapping[str, WalletClient] | None = None,
+    before: Config | None = None,
 ) -> dict[str, WalletClient]:
-    """A client per account; after a reload those whose settings are as before go on."""
+    """A client per account, at the pace that the state file knows of it.
+
+    Their requests bear the machine's `clock`; `steady` is the program's.
+    After a reload those whose settings are as before go on, and all others are closed.
+    """
 
     def same(name: str) -> bool:
         return before is not None and (before.accounts.get(name), before.poll.timeout) == (
@@ -60,10 +81,22 @@ def build_clients(
             config.poll.timeout,
         )
 
-    kept = {name: client for name, client in (keep or {}).items() if name in config.accounts}
+    old = dict(keep or {})
+    kept = {name: client for name, client in old.items() if name in config.accounts and same(name)}
+    for name in old.keys() - kept.keys():
+        old[name].close()
     return {
-        name: kept[name]
-        if name in kept and same(name)
-        else WalletClient(account, timeout=config.poll.timeout)
+        name: kept.get(name)
+        or WalletClient(
+            account,
+            timeout=config.poll.timeout,
+            clock=clock,
+            steady=steady,
+            remembered=store.meta(_pace_key(name)),
+        )
         for name, account in config.accounts.items()
     }
+
+
+def _pace_key(account: str) -> str:
+    return f"pace.{account}"

@@ -92,13 +92,13 @@ class SteadyClock:
     """Says what time it is; one per process, shared by its threads."""
 
     def __init__(self, wall: Callable[[], datetime], uptime: Callable[[], Uptime] = uptime) -> None:
-        self._wall = wall
+        #: the machine's own, for who must know it: the exchange
+        self.wall = wall
         self._uptime = uptime
         self._lock = threading.Lock()
-        up = uptime()
-        self._boot = up.boot
-        #: when the machine was started, by the clock that is believed
-        self._started = wall() - up.since
+        self._boot = ""
+        #: when the machine was started, by the clock that is believed; None: not looked yet
+        self._started: datetime | None = None
         self._doubt: _Doubt | None = None
         #: it jumped and came back: what was stored by it meanwhile lies ahead
         self._returned = False
@@ -127,46 +127,48 @@ class SteadyClock:
     def keep(self, store: ClockStore) -> None:
         """Take over a jump that stood for long enough, and remember; StoreError as the store."""
         with self._lock:
-            now, up = self._look()
-            doubt, started = self._doubt, self._started
+            now, up, started = self._look()
+            doubt = self._doubt
         if doubt is not None and up - doubt.since >= STOOD:
             by = doubt.started - started
             store.clock_moved(by, now=now + by)
+            started = doubt.started
             with self._lock:
-                self._started, self._doubt = doubt.started, None
+                self._started, self._doubt = started, None
             log.warning("the clock has stood %s off for long: it is believed now", _signed(by))
         elif self._returned and doubt is None:
             store.clock_moved(timedelta(0), now=now)
             self._returned = False
-        text = self._text()
+        text = self._text(started)
         if text != self._kept:
             store.set_meta(_KEY, text)
             self._kept = text
 
-    def _look(self) -> tuple[datetime, timedelta]:
-        """The instant that is believed, and the uptime."""
-        wall, up = self._wall(), self._uptime().since
+    def _look(self) -> tuple[datetime, timedelta, datetime]:
+        """The instant that is believed, the uptime, and when the machine was started by that."""
+        wall, uptime = self.wall(), self._uptime()
+        self._boot, up = uptime.boot, uptime.since
         started = wall - up
-        if abs(started - self._started) <= TOLERANCE:
+        believed = started if self._started is None else self._started
+        if abs(started - believed) <= TOLERANCE:
             if self._doubt is not None:
                 self._doubt, self._returned = None, True
                 log.warning("the clock came back")
             self._started = started
-            return wall, up
+            return wall, up, started
         if self._doubt is None or abs(started - self._doubt.started) > TOLERANCE:
             log.warning(
                 "the clock jumped by %s; going on by elapsed time until it has stood for %s",
-                _signed(started - self._started),
+                _signed(started - believed),
                 format_duration(STOOD),
             )
             self._doubt = _Doubt(started=started, since=up)
-        return _milliseconds(self._started + up), up
+        return _milliseconds(believed + up), up, believed
 
-    def _text(self) -> str:
+    def _text(self, started: datetime) -> str:
         """What is remembered; the same again while nothing of it changes by much."""
         with self._lock:
             doubt = self._doubt
-            started = self._started
         if self._kept:
             # the two clocks are not read at one instant: a hair's difference is no news
             before = _read(self._kept)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -19,6 +19,7 @@ from alerting.engine.model import (
     AccountState,
     Memory,
     Poll,
+    State,
 )
 from alerting.engine.rules import Ruleset
 from alerting.errors import StoreError
@@ -28,6 +29,7 @@ from alerting.redaction import REDACTOR
 from alerting.service.polling import broken_poll
 from alerting.service.pruning import prune_if_sure
 from alerting.service.schedule import beat_of
+from alerting.terminal import count
 from alerting.units import format_duration, plain
 
 log = logging.getLogger("alerting")
@@ -37,7 +39,12 @@ class CycleStore(Protocol):
     """What is asked of the state; each method raises StoreError where it cannot be used."""
 
     def evaluate(
-        self, account: str, judge: Callable[[Memory], Evaluation], *, poll: Poll | None = None
+        self,
+        account: str,
+        judge: Callable[[Memory], Evaluation],
+        *,
+        poll: Poll | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> Evaluation:
         """Load a memory, judge it, store what follows and what was seen: all or nothing."""
 
@@ -50,10 +57,15 @@ class CycleStore(Protocol):
     def failing_receivers(self, *, now: datetime, overdue: timedelta) -> Mapping[str, str]:
         """Receivers that do not get their messages -> why."""
 
+    def give_up_removed(self, *, present: Collection[str], now: datetime) -> int:
+        """End what waits for receivers that are not present; how many messages."""
+
     def recover(self) -> int:
         """Take back what was being sent when a process ended; how many messages."""
 
-    def prune(self, *, now: datetime, keep_history: timedelta) -> None:
+    def prune(
+        self, *, now: datetime, keep_history: timedelta, receivers: Collection[str] | None = None
+    ) -> None:
         """Forget what is too old."""
 
     def meta(self, key: str) -> str | None:
@@ -74,6 +86,8 @@ class Cycle:
     config_error: str | None = None
     #: how long polls are recorded for; zero: not at all
     keep_history: timedelta = timedelta(0)
+    #: what the next process must know of an account before it asks the exchange
+    facts_of: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
     _program_open: bool = field(default=True)
 
     def judge(self, poll: Poll) -> None:
@@ -85,7 +99,9 @@ class Cycle:
             self._warn_if_polls_too_rare(memory.account, now)
             return evaluate(self.ruleset, _begun(memory, now), poll.outcome, now=now)
 
-        self._finish(self.store.evaluate(poll.account, judge_now, poll=self._recorded(poll)))
+        facts = self.facts_of(poll.account)
+        recorded = self._recorded(poll)
+        self._finish(self.store.evaluate(poll.account, judge_now, poll=recorded, facts=facts))
 
     def _warn_if_polls_too_rare(self, account: AccountState, now: datetime) -> None:
         """Say so where polls are so rare that no `for` could ever pass."""
@@ -126,12 +142,12 @@ class Cycle:
         facts = ProgramFacts(failing_receivers=failing, config_error=self.config_error)
         judge = functools.partial(evaluate_program, self.ruleset, facts=facts, now=now)
         evaluation = self.store.evaluate(PROGRAM, judge)
-        self._program_open = bool(evaluation.memory.alerts)
+        self._program_open = self._unfinished(evaluation.memory)
         self._finish(evaluation)
 
     def housekeep(self) -> None:
         """What has no poll of its own: the program, accounts that are gone, threads asleep."""
-        self.forget_removed_accounts()
+        self.forget_removed()
         try:
             self.judge_program()
         except StoreError:
@@ -141,16 +157,35 @@ class Cycle:
             log.exception("the program's own alerts could not be judged")
         self.dispatcher.wake()
 
-    def forget_removed_accounts(self) -> None:
-        """End the alerts of accounts that left the rules file."""
-        for name in self.store.accounts():
-            if name not in self.ruleset.accounts and self.store.memory(name).alerts:
+    def forget_removed(self) -> None:
+        """End what belongs to accounts and receivers that left the rules file."""
+        present = self.ruleset.receivers
+        given_up = self.store.give_up_removed(present=present, now=self.clock())
+        if given_up:
+            log.warning("%s given up: no receiver in the rules file", count(given_up, "message"))
+        for name, account in self.store.accounts().items():
+            if name in self.ruleset.accounts:
+                continue
+            forgotten = account == AccountState(name=name)
+            if not forgotten or self._unfinished(self.store.memory(name)):
                 judge = functools.partial(evaluate, self.ruleset, outcome=None, now=self.clock())
                 self._finish(self.store.evaluate(name, judge))
 
+    def _unfinished(self, memory: Memory) -> bool:
+        """Whether there is an alert that may change, or somebody present to be told of its end."""
+        told = {fp for fp, receiver in memory.notified if receiver in self.ruleset.receivers}
+        return any(
+            alert.state is not State.INACTIVE or alert.flips or fp in told
+            for fp, alert in memory.alerts.items()
+        )
+
     def prune(self) -> None:
         """Forget what is too old to be kept."""
-        prune_if_sure(self.store, now=self.clock(), keep_history=self.keep_history)
+        now, present = self.clock(), self.ruleset.receivers
+        forget = functools.partial(
+            self.store.prune, now=now, keep_history=self.keep_history, receivers=present
+        )
+        prune_if_sure(self.store, forget, now=now)
 
     def _finish(self, evaluation: Evaluation) -> None:
         for change in evaluation.transitions:

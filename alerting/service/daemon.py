@@ -84,7 +84,7 @@ class Daemon:
         """
         cycle = self._cycle
         self._main.begin()
-        cycle.forget_removed_accounts()
+        cycle.forget_removed()
         cycle.dispatcher.wake()
         patience = (3 * self._poll.interval + self._poll.timeout).total_seconds() + 5
         for name, poller in self._pollers.items():

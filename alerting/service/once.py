@@ -68,7 +68,7 @@ def run_once(
             errors.append(LoopError(f"judging account {name} fails ({type(error).__name__})"))
 
     cycle.store.recover()
-    cycle.forget_removed_accounts()
+    cycle.forget_removed()
     cycle.dispatcher.wake()
     _all_at_once(read, pollers)
     errors += [LoopError(f"the thread of account {name} died") for name in pollers.keys() - judged]

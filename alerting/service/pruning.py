@@ -7,6 +7,7 @@ the last time must have stood for a day before anything is deleted by it.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -19,7 +20,7 @@ _HOUR = timedelta(hours=1) // _MICROSECOND
 _DAY = timedelta(days=1) // _MICROSECOND
 
 
-class PruneStore(Protocol):
+class FactStore(Protocol):
     """What is asked of the state file; each method raises StoreError if it cannot be used."""
 
     def meta(self, key: str) -> str | None:
@@ -27,9 +28,6 @@ class PruneStore(Protocol):
 
     def set_meta(self, key: str, value: str) -> None:
         """Remember a fact."""
-
-    def prune(self, *, now: datetime, keep_history: timedelta) -> None:
-        """Forget what is too old."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,13 +57,13 @@ class Pruned:
         return 0 <= now - self.asked <= 2 * _DAY
 
 
-def prune_if_sure(store: PruneStore, *, now: datetime, keep_history: timedelta) -> None:
-    """Forget what is too old, once an hour at most."""
+def prune_if_sure(store: FactStore, forget: Callable[[], None], *, now: datetime) -> None:
+    """Let `forget` what is too old by now, once an hour at most."""
     at, known = to_micros(now), _read(store.meta(_KEY))
     if known.done is not None and 0 <= at - known.done < _HOUR:
         return
     if known.is_sure(at):
-        store.prune(now=now, keep_history=keep_history)
+        forget()
         after = Pruned(done=at, asked=at)
     else:
         after = known.unsure(at)

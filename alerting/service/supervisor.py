@@ -18,6 +18,7 @@ from pathlib import Path
 from alerting.config.reload import Reloader, differences
 from alerting.config.settings import Config
 from alerting.errors import AlertingError, LoopError, StoreError
+from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.loops import Duty, Loops
 from alerting.monitoring.monitor import Monitoring
 from alerting.notify.dispatcher import Result, loop_name
@@ -34,8 +35,9 @@ from alerting.service.process import (
     Signals,
     StateLock,
     Systemd,
+    real_path,
 )
-from alerting.store.state import Store
+from alerting.store.state import HOLDER, Store, holder_of
 from alerting.units import format_duration
 
 log = logging.getLogger("alerting")
@@ -78,7 +80,15 @@ class _Opened:
         lasted = timedelta(seconds=lasting)
         self.emergency.report(f"loop {what}", error, duty=duty, lasting=lasted)
 
-    def take_over(self, config: Config) -> None:
+    def take_over(self, config: Config, *, before: Config, now: datetime) -> None:
+        """Go on by a changed rules file: what is not built anew takes its settings from it.
+
+        The cycle, its receivers and the accounts' clients are built anew (build.py), and monitoring
+        is told with the daemon that it watches.
+        """
+        for name, receiver in config.receivers.items():
+            if name in before.receivers and before.receivers[name].url != receiver.url:
+                self.store.address_changed(name, now=now)
         self.emergency.take_over(
             config.receivers,
             after=config.ruleset.blind_after,
@@ -103,8 +113,8 @@ class Supervisor:
     ) -> None:
         self._config = config
         self._exit_now = exit_now
-        # the folder in which this was started may be deleted while it runs
-        self._state = state.absolute()
+        # all that is kept beside the state file is kept beside the file itself, not beside a link
+        self._state = real_path(state)
         self._clock = SteadyClock(clock, uptime)
         self._metrics_file = metrics_file
         self._signals = signals or Signals()
@@ -126,10 +136,14 @@ class Supervisor:
         ):
             began = self._clock()
             deliveries: list[Result] = []
+            clients = self._clients(self._config, opened)
             cycle = build_cycle(
-                self._config, opened.store, clock=self._clock, on_result=deliveries.append
+                self._config,
+                opened.store,
+                clock=self._clock,
+                clients=clients,
+                on_result=deliveries.append,
             )
-            clients = build_clients(self._config)
             result = run_once(cycle, clients, deliveries)
             opened.emergency.report("cycle", None)
             for client in clients.values():
@@ -138,24 +152,23 @@ class Supervisor:
             written = opened.monitoring.after_cycle(began=began)
             return result.ok and written
 
-    def run(
-        self, *, load: Callable[[], Config], environ: Mapping[str, str], listen: str | None
-    ) -> None:
-        """The daemon, until a signal or `stop` ends it; `load` reads the rules file again.
+    def run(self, *, reloader: Reloader, environ: Mapping[str, str], listen: str | None) -> None:
+        """The daemon, until a signal or `stop` ends it; `reloader` is older than the configuration.
 
         Raises as `run_once`.
         """
+        # before all else: a signal at the start must not end the process by its default action
+        self._signals.on_reload(reloader.ask)
+        self._signals.on_end(self.stop)
         with self._emergency() as emergency, self._open(emergency) as opened:
             loops = Loops()
             guard = Guard(loops, tell=opened.stuck)
             opened.monitoring.start(listen=listen, loops=loops)
             config = self._config
-            clients = build_clients(config)
+            clients = self._clients(config, opened)
             recovered = opened.store.recover()
             if recovered:
                 log.warning("%d messages were being sent when the last run ended", recovered)
-            reloader = Reloader(config.path, load)
-            self._signals.on_reload(reloader.ask)
             guard.start()
             while True:
                 daemon = Daemon(
@@ -163,6 +176,7 @@ class Supervisor:
                         config,
                         opened.store,
                         clock=self._clock,
+                        clients=clients,
                         loops=loops,
                         on_state=opened.delivered,
                     ),
@@ -178,9 +192,24 @@ class Supervisor:
                 if changed is None:
                     guard.stop()
                     return
-                clients = build_clients(changed, keep=clients, before=config)
-                opened.take_over(changed)
+                clients = self._clients(changed, opened, keep=clients, before=config)
+                opened.take_over(changed, before=config, now=self._clock())
                 config = changed
+
+    def _clients(
+        self,
+        config: Config,
+        opened: _Opened,
+        *,
+        keep: Mapping[str, WalletClient] | None = None,
+        before: Config | None = None,
+    ) -> dict[str, WalletClient]:
+        # the exchange refuses what is signed by another clock than the machine's, which it may have
+        # just been told to be right
+        clock, steady = self._clock.wall, self._clock
+        return build_clients(
+            config, opened.store, clock=clock, steady=steady, keep=keep, before=before
+        )
 
     def stop(self) -> None:
         """End the daemon; safe in a signal handler."""
@@ -193,9 +222,8 @@ class Supervisor:
         opened.monitoring.watch(config, stalled=daemon.stalled)
         self._daemon = daemon
         if self._stopping:
-            # asked to while the daemon before this one made room for it
+            # asked to at the start, or while the daemon before this one made room for it
             daemon.stop()
-        self._signals.on_end(self.stop)
         log.info(
             "watching %s every %s; state file %s",
             ", ".join(config.accounts),
@@ -244,8 +272,13 @@ class Supervisor:
     def _open(self, emergency: Emergency) -> Iterator[_Opened]:
         config, clock = self._config, self._clock
         longest = max(HANGS_AFTER, 3 * config.poll.timeout + 2 * _CYCLE_EXTRA)
-        with StateLock(self._state, now=clock(), longest=longest) as lock:
+        with StateLock(
+            self._state, now=clock(), longest=longest, holder=lambda: holder_of(self._state)
+        ) as lock:
             store = Store(self._state, deliver_within=config.deliver_within)
+            with contextlib.suppress(StoreError):
+                # a courtesy too, to who comes under another name of the file
+                store.set_meta(HOLDER, lock.owner)
             monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
             try:
                 clock.resume(store)

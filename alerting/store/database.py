@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from alerting.errors import StoreError
 from alerting.store import documents, migrations
@@ -153,6 +154,20 @@ class Database:
             raise StoreError(f"state file {self._path}: {error}") from error
         except OSError as error:
             raise StoreError(f"state file {self._path}: {error.strerror}") from error
+
+
+def peek(path: Path, query: str) -> object:
+    """The first value that a query finds, without changing the file; None: nothing, or unreadable.
+
+    For a file that another process works on: it is not brought up to date, nor is it created.
+    """
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1)
+        with contextlib.closing(connection):
+            row = connection.execute(query).fetchone()
+    except sqlite3.Error:
+        return None
+    return row[0] if row else None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from alerting.engine import routing
-from alerting.engine.model import Notification, Severity
+from alerting.engine.model import Notification, Reason, Severity
 from alerting.errors import StoreError
 from alerting.store import documents
 from alerting.store.database import Connection, Database
@@ -19,6 +19,8 @@ from alerting.store.documents import from_micros, to_micros
 LONGEST_HOLD = timedelta(hours=1)
 _MICROSECOND = timedelta(microseconds=1)
 _LONGEST_WAIT = 2 * LONGEST_HOLD // _MICROSECOND
+#: why a message died whose receiver is not in the rules file; that is no failure of the receiver's
+REMOVED = "receiver removed"
 # Far longer than any attempt lasts: whoever claimed a row and is not done by then is gone.
 _CLAIM = timedelta(minutes=10)
 # A message whose turn comes later than this was waiting for us and not for its receiver: the
@@ -122,6 +124,20 @@ class Outbox:
             "INSERT INTO outbox_alerts (outbox_id, fingerprint, episode) VALUES (?, ?, ?)",
             [(row[0], item.alert.fingerprint, item.alert.episode) for item in notification.items],
         )
+        _doubt_if_given_up(connection, row[0], notification)
+
+    def set_deliver_within(self, deliver_within: timedelta) -> None:
+        """Give messages so long from now on; those that wait, too."""
+        self._deliver_within = deliver_within
+        limit = deliver_within // _MICROSECOND
+        differ = "status = 'pending' AND expires_at <> created_at + ?"
+        with self._database.reading("the outbox") as connection:
+            if not connection.execute(f"SELECT 1 FROM outbox WHERE {differ}", (limit,)).fetchone():
+                return
+        with self._database.transaction() as connection:
+            connection.execute(
+                f"UPDATE outbox SET expires_at = created_at + ? WHERE {differ}", (limit, limit)
+            )
 
     def recover(self) -> int:
         """Rows that others were sending when they died may have arrived; their count.
@@ -297,6 +313,13 @@ class Receivers:
                 (receiver, to_micros(until)),
             )
 
+    def address_changed(self, receiver: str, *, now: datetime) -> None:
+        """Its URL is another one: who asked for a pause, or was down, is not asked any more."""
+        at = to_micros(now)
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE receivers SET not_before = 0 WHERE name = ?", (receiver,))
+            _bring_forward(connection, receiver, at)
+
     def note_accepted(self, receiver: str, *, now: datetime) -> None:
         """A test message got through: earlier failures and pauses of the receiver are over."""
         at = to_micros(now)
@@ -346,14 +369,15 @@ class Receivers:
                 """
                 SELECT receiver,
                   SUM(CASE WHEN status = 'pending' THEN 1 ELSE 0 END),
-                  SUM(CASE WHEN status = 'dead' THEN 1 ELSE 0 END),
+                  SUM(CASE WHEN status = 'dead' AND last_reason <> :removed THEN 1 ELSE 0 END),
                   SUM(CASE WHEN status = 'sent' THEN 1 ELSE 0 END),
                   MIN(CASE WHEN status = 'pending' THEN created_at END),
                   (SELECT l.last_reason FROM outbox l WHERE l.receiver = o.receiver
-                    AND l.status <> 'sent' AND l.last_reason IS NOT NULL
+                    AND l.status <> 'sent' AND l.last_reason <> :removed
                     ORDER BY l.id DESC LIMIT 1)
                 FROM outbox o GROUP BY receiver
-                """
+                """,
+                {"removed": REMOVED},
             ).fetchall()
             return {row[0]: _receiver_status(row) for row in rows}
 
@@ -393,6 +417,19 @@ def _after_all_dead(connection: Connection, receiver: str, at: int) -> int:
         "SELECT MAX(finished_at) FROM outbox WHERE receiver = ? AND status = 'dead'", (receiver,)
     ).fetchone()
     return max(at, row[0] or 0)
+
+
+def _doubt_if_given_up(connection: Connection, number: int, notification: Notification) -> None:
+    """Mark a message as a possible repeat of one that was given up and may have arrived."""
+    for item in notification.items:
+        if item.reason is Reason.FIRING:
+            connection.execute(
+                "UPDATE outbox SET maybe_sent = 1 WHERE id = ? AND EXISTS (SELECT 1 "
+                "FROM outbox_alerts a JOIN outbox o ON o.id = a.outbox_id WHERE a.fingerprint = ? "
+                "AND a.episode = ? AND o.receiver = outbox.receiver AND o.status = 'dead' "
+                "AND o.maybe_sent = 1 AND o.last_reason = ?)",
+                (number, item.alert.fingerprint, item.alert.episode, REMOVED),
+            )
 
 
 def _bring_forward(connection: Connection, receiver: str, at: int) -> None:

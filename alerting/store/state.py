@@ -7,7 +7,7 @@ afterwards, and each result is booked on its own.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,16 +16,19 @@ from typing import Any
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.model import AccountState, Alert, Memory, Notified, Poll, Severity
 from alerting.store import documents, history, moved, outbox, silences
-from alerting.store.database import Connection, Database
+from alerting.store.database import Connection, Database, peek
 from alerting.store.documents import from_micros, plausible, to_micros, whole
 from alerting.store.history import History
 from alerting.store.outbox import Outbox, Receivers
+from alerting.store.removed import RemovedReceivers
 from alerting.store.silences import Silences
 
 # What was repeated once a minute for a year is less; each is a step of reckoning.
 _MOST_REPEATS = 1_000_000
 # How long finished messages stay for `status` and for looking back.
 _KEEP_FINISHED = timedelta(days=30)
+#: the fact that says who polls and sends for it
+HOLDER = "holder"
 
 
 class EngineMemory:
@@ -36,12 +39,18 @@ class EngineMemory:
         self._outbox = outbox
 
     def evaluate(
-        self, account: str, judge: Callable[[Memory], Evaluation], *, poll: Poll | None = None
+        self,
+        account: str,
+        judge: Callable[[Memory], Evaluation],
+        *,
+        poll: Poll | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> Evaluation:
         """Load an account's memory, judge it, and store memory and messages: all or nothing.
 
         `judge` must be pure and quick: it runs inside the transaction, so that no other process can
-        change the memory meanwhile. `poll` is recorded; None: nothing is.
+        change the memory meanwhile. `poll` is recorded; None: nothing is. `facts` are set as by
+        `set_meta`.
         """
         with self._database.transaction() as connection:
             with self._database.content(_about(account)):
@@ -50,6 +59,8 @@ class EngineMemory:
             self._save(connection, account, before, evaluation)
             if poll is not None:
                 history.record_poll(connection, poll, at=evaluation.at)
+            for key, value in (facts or {}).items():
+                _set_meta(connection, key, value)
         return evaluation
 
     def memory(self, account: str) -> Memory:
@@ -78,11 +89,7 @@ class EngineMemory:
     def set_meta(self, key: str, value: str) -> None:
         """Remember such a fact."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT INTO meta (key, value) VALUES (?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                (key, value),
-            )
+            _set_meta(connection, key, value)
 
     def _save(
         self, connection: Connection, account: str, before: Memory, evaluation: Evaluation
@@ -145,13 +152,19 @@ class Store:
         self.mark_retry = messages.mark_retry
         self.mark_simplified = messages.mark_simplified
         self.mark_dead = messages.mark_dead
+        self.set_deliver_within = messages.set_deliver_within
 
         receivers = Receivers(database)
         self.hold_receiver = receivers.hold_receiver
+        self.address_changed = receivers.address_changed
         self.note_accepted = receivers.note_accepted
         self.failing_receivers = receivers.failing_receivers
         self.receiver_statuses = receivers.receiver_statuses
         self.sent_totals = receivers.sent_totals
+
+        removed = RemovedReceivers(database, owner=owner, save=_save_notified)
+        self.give_up_removed = removed.give_up
+        self._forget_removed = removed.forget
 
         state = EngineMemory(database, messages)
         self.evaluate = state.evaluate
@@ -173,18 +186,39 @@ class Store:
         self.remove_silence = wishes.remove_silence
         self.acknowledge = wishes.acknowledge
 
-    def prune(self, *, now: datetime, keep_history: timedelta) -> None:
-        """Forget finished messages, transitions, silences and polls of long ago."""
+    def clock_moved(self, by: timedelta, *, now: datetime) -> None:
+        """The clock was corrected by so much: what waits and what ages moves with it."""
+        with self._database.transaction() as connection, self._database.content("what it holds"):
+            moved.move(connection, by, now=now)
+
+    def prune(
+        self, *, now: datetime, keep_history: timedelta, receivers: Collection[str] | None = None
+    ) -> None:
+        """Forget finished messages, transitions, silences and polls of long ago.
+
+        And what was told to others than these `receivers`; None: to nobody.
+        """
         before = now - _KEEP_FINISHED
         with self._database.transaction() as connection:
             history.prune(connection, polls_before=now - keep_history, transitions_before=before)
             silences.prune(connection, before=before)
             outbox.prune(connection, before=before)
+        if receivers is not None:
+            self._forget_removed(present=receivers, before=before)
 
-    def clock_moved(self, by: timedelta, *, now: datetime) -> None:
-        """The clock was corrected by so much: what waits and what ages moves with it."""
-        with self._database.transaction() as connection, self._database.content("what it holds"):
-            moved.move(connection, by, now=now)
+
+def holder_of(path: Path) -> str | None:
+    """Who says, in a state file, that it is in use; None: nobody, or it cannot be read."""
+    found = peek(path, f"SELECT value FROM meta WHERE key = '{HOLDER}'")
+    return None if found is None else str(found)
+
+
+def _set_meta(connection: Connection, key: str, value: str) -> None:
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES (?, ?) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, value),
+    )
 
 
 def _about(account: str) -> str:

@@ -39,6 +39,52 @@ def test_a_second_run_on_the_same_state_exits_0_and_says_so(real_desk):
         first.communicate(timeout=20)
 
 
+@pytest.mark.parametrize("link", ["hardlink_to", "symlink_to"])
+def test_a_second_run_on_the_same_state_under_another_name_does_nothing(real_desk, link):
+    real_desk.exchange.wallet = falling("900")
+    state = real_desk.folder / "alerting.db"
+    other = real_desk.folder / "other" / "name.db"
+    first = real_desk.start("run")
+    try:
+        wait_until(real_desk.titles)
+        other.parent.mkdir()
+        getattr(other, link)(state)
+        real_desk.exchange.wallet = falling("200")
+        code, out, err = real_desk.run("--state", str(other), "run", "--once")
+    finally:
+        first.send_signal(signal.SIGTERM)
+        first.communicate(timeout=20)
+    assert (code, out) == (0, "")
+    assert f"another alerting process works on this state (pid {first.pid} since 20" in err
+    assert real_desk.run("--state", str(other), "run", "--once")[:1] == (0,)
+    assert len(real_desk.titles()) == len(set(real_desk.titles()))
+
+
+def test_a_changed_state_is_refused_and_told(real_desk):
+    daemon = real_desk.start("run")
+    wait_until(lambda: real_desk.exchange.requests)
+    real_desk.write(more=TIGHTER + "state: other.db\n")
+    wait_until(lambda: any("config-invalid" in title for title in real_desk.titles()))
+    (message,) = real_desk.inbox.received
+    daemon.send_signal(signal.SIGTERM)
+    _, err = daemon.communicate(timeout=20)
+    assert "other.db now, and" in message.message
+    assert "takes a restart" in err
+    assert not (real_desk.folder / "other.db").exists()
+
+
+def test_sighup_during_the_start_does_not_end_the_daemon(real_desk):
+    real_desk.exchange.wallet = falling("900")
+    daemon = real_desk.start("run")
+    lock = real_desk.folder / "alerting.db.lock"
+    wait_until(lock.exists)
+    daemon.send_signal(signal.SIGHUP)
+    wait_until(real_desk.titles)
+    daemon.send_signal(signal.SIGTERM)
+    daemon.communicate(timeout=20)
+    assert daemon.returncode == 0
+
+
 def test_nothing_to_send_imports_neither_apprise_nor_jinja(real_desk):
     code = (
         "import sys; from alerting.cli.main import main; code = main(sys.argv[1:]);"

@@ -11,7 +11,9 @@ import pytest
 
 from alerting.cli import context
 from alerting.sandbox.exchange import DOCUMENTED_WALLET, Special
-from tests.support.desk import falling
+from tests.support.desk import falling, without_phone
+
+NOBODY = "json://127.0.0.1:1/nobody"
 
 DOCUMENTED_RULES = """\
   - name: negative-open-order-margin
@@ -114,3 +116,103 @@ def test_a_cycle_by_a_clock_that_jumped_keeps_what_there_is(desk, monkeypatch, o
     assert instants == sorted(instants)
     assert instants[-1] - instants[0] < timedelta(minutes=1)
     assert len(desk.titles()) == 1
+
+
+# ── a receiver leaves the file, and comes back ──────────────────────────────
+
+
+def cycles(desk, *steps, **environ):
+    """Cycles from cron: what is left to trade with, and whether phone is in the file."""
+    for available, present in steps:
+        desk.write()
+        if not present:
+            without_phone(desk)
+        desk.exchange.wallet = falling(available)
+        desk.run("run", "--once", **environ)
+
+
+def words(desk, box):
+    return [re.split(r"[ :]", title)[0] for title in desk.titles(box)]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param([("2000", False), ("2000", True)], [], id="over-by-then"),
+        pytest.param([("2000", False)] * 3 + [("200", True)], ["CRITICAL"], id="anew-by-then"),
+        pytest.param([("200", False), ("200", True)], ["CRITICAL"], id="still"),
+        pytest.param([("200", False), ("200", True), ("200", True)], ["CRITICAL"], id="once"),
+    ],
+)
+def test_what_waited_for_a_receiver_that_left_is_never_told_late(desk, steps, expected):
+    cycles(desk, ("200", True), PHONE_URL=NOBODY)
+    assert desk.status()["outbox"]["pending"] == 1
+    cycles(desk, *steps)
+    assert words(desk, "phone") == expected
+    assert not any("possible repeat" in title for title in desk.titles("phone"))
+    status = desk.status()
+    assert (status["outbox"]["pending"], status["outbox"]["dead"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        pytest.param([("2000", False), ("2000", True)], ["RESOLVED"], id="over-by-then"),
+        pytest.param([("2000", False)] * 3 + [("2000", True)] * 2, ["RESOLVED"], id="later"),
+        pytest.param([("200", False), ("200", True)], [], id="still"),
+        pytest.param([("200", False), ("200", True), ("2000", True)], ["RESOLVED"], id="then"),
+        pytest.param([("2000", False), ("200", False), ("200", True)], ["CRITICAL"], id="anew"),
+    ],
+)
+def test_who_was_told_and_comes_back_is_told_the_end(desk, steps, expected):
+    cycles(desk, ("200", True), *steps)
+    assert words(desk, "phone") == ["CRITICAL", *expected]
+
+
+def test_the_rows_of_a_receiver_that_left_are_counted_no_more(desk):
+    cycles(desk, ("200", True), PHONE_URL=NOBODY)
+    cycles(desk, ("200", False))
+    status = desk.status()
+    assert (status["outbox"], set(status["receivers"])) == (
+        {"pending": 0, "dead": 0, "sent": 1},
+        {"desk"},
+    )
+
+
+def test_a_receiver_with_a_new_name_is_a_new_receiver(desk):
+    cycles(desk, ("200", True))
+    text = desk.path.read_text(encoding="utf-8").replace("phone", "mobile")
+    desk.path.write_text(text, encoding="utf-8")
+    desk.once()
+    desk.exchange.wallet = falling("2000")
+    desk.once()
+    assert words(desk, "phone") == ["CRITICAL", "CRITICAL", "RESOLVED"]
+
+
+# ── what the exchange asked of one process binds the next ───────────────────
+
+
+def test_a_pause_that_the_exchange_asks_for_is_kept_to_by_the_next_cycle(desk):
+    desk.exchange.script = [Special(status=429, headers={"Retry-After": "120"}, answer=b"{}")]
+    said = [desk.once()[2] for _ in range(3)]
+    assert len(desk.exchange.requests) == 1
+    assert desk.status()["accounts"]["main"]["poll_failures"] == 3
+    (when,) = {re.search(r"not asked before \S+Z", text).group() for text in said}
+    assert when in desk.status()["accounts"]["main"]["last_error"]
+
+
+def test_cycles_together_keep_the_accounts_rate_limit(desk):
+    desk.write(interval="60s", rate_limit="3/60s")
+    codes = [desk.once()[0] for _ in range(4)]
+    assert codes == [0, 0, 0, 1]
+    assert len(desk.exchange.requests) == 3
+    assert "own limit of 3 per 60s used up" in desk.status()["accounts"]["main"]["last_error"]
+
+
+def test_a_pause_that_cannot_be_read_binds_nobody(desk):
+    desk.once()
+    connection = sqlite3.connect(desk.folder / "alerting.db")
+    connection.execute("UPDATE meta SET value = '[]' WHERE key = 'pace.main'")
+    connection.commit()
+    connection.close()
+    assert desk.once()[0] == 0

@@ -13,7 +13,7 @@ from datetime import timedelta
 import pytest
 
 from alerting.engine.feeds import Scope
-from alerting.engine.model import ChangeReason, Direction, State
+from alerting.engine.model import AccountState, ChangeReason, Direction, State
 from tests.support.factories import (
     CRITICAL,
     INFO,
@@ -401,6 +401,19 @@ def test_a_removed_account_resolves_its_alerts():
     simulation.see(None, T0 + STEP)
     assert [n.reason.value for n in simulation.notifications] == ["firing", "resolved"]
     assert simulation.memory.alerts == {}
+    assert simulation.memory.account == AccountState(name="main")
+
+
+def test_an_account_that_comes_back_begins_anew():
+    """It may be another wallet by then: no asset is missed, and nobody was blind meanwhile."""
+    simulation = Simulation(make_ruleset(make_rule("floor")))
+    simulation.see(make_snapshot(make_wallet("200"), make_wallet("200", base_asset="INR")), T0)
+    usual, simulation.ruleset = simulation.ruleset, make_ruleset(accounts=("other",))
+    simulation.see(None, T0 + STEP)
+    simulation.ruleset = usual
+    simulation.see(make_failure(), T0 + 9999 * STEP)
+    simulation.see(make_snapshot(make_wallet("200")), T0 + 10_000 * STEP)
+    assert simulation.transitions == []
 
 
 def test_a_rule_that_changes_its_scope_ends_its_alerts():

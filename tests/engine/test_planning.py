@@ -256,11 +256,39 @@ def test_a_new_receiver_of_the_present_route_is_told_while_it_fires():
     assert brief(simulation, "phone") == [(15, "firing")]
 
 
-def test_a_removed_receiver_is_forgotten():
+# ── a receiver leaves the file, and comes back ──────────────────────────────
+
+
+def away_and_back(meanwhile, then):
+    """phone is told of 200, is away for some samples, and comes back for some more."""
+    simulation = play(two_receivers(), "200")
+    both = simulation.ruleset
+    simulation.ruleset = make_ruleset(LADDER)
+    play(simulation, meanwhile, start=T0 + 15 * S)
+    simulation.ruleset = both
+    play(simulation, then, start=T0 + (1 + len(meanwhile.split())) * 15 * S)
+    return simulation
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "then", "told"),
+    [
+        pytest.param("200", "200", [], id="nothing-changed"),
+        pytest.param("2000 2000", "2000", [(45, "resolved")], id="it-ended"),
+        pytest.param("2000 2000 200", "200", [(60, "firing")], id="a-new-episode"),
+        pytest.param("200", "2000", [(30, "resolved")], id="it-ends-then"),
+    ],
+)
+def test_a_receiver_that_comes_back_is_told_what_is_true_by_then(meanwhile, then, told):
+    simulation = away_and_back(meanwhile, then)
+    assert brief(simulation, "phone") == [(0, "firing"), *told]
+
+
+def test_a_removed_receiver_is_told_nothing():
     simulation = play(two_receivers(), "200")
     simulation.ruleset = make_ruleset(LADDER)
-    play(simulation, "200", start=T0 + 15 * S)
-    assert {receiver for _, receiver in simulation.memory.notified} == {"desk"}
+    play(simulation, "200 2000 2000", start=T0 + 15 * S)
+    assert brief(simulation, "phone") == [(0, "firing")]
 
 
 # ── messages that wait, or died ─────────────────────────────────────────────

@@ -32,7 +32,9 @@ def machine():
 
 
 def clock_of(machine):
-    return SteadyClock(machine.wall, machine.uptime)
+    clock = SteadyClock(machine.wall, machine.uptime)
+    clock()
+    return clock
 
 
 def real(machine):

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from alerting.engine.model import PollFailure
-from tests.support.factories import S, make_ruleset
+from alerting.engine.model import AccountState, PollFailure
+from tests.support.factories import (
+    T0,
+    M,
+    S,
+    make_route,
+    make_ruleset,
+    make_snapshot,
+    make_wallet,
+)
 from tests.support.fakes import FakeNotifier, FakePoller, poll_of
 from tests.support.rig import LADDER, seen
 
@@ -35,3 +43,64 @@ def test_rare_polls_are_warned_about(rig, caplog):
         work.clock.now += 90 * S
     work.cycle.judge(poll_of(seen("2000")))
     assert caplog.text.count("does not count towards `for`") == 2
+
+
+# ── what left the rules file ────────────────────────────────────────────────
+
+ELSEWHERE = make_ruleset(LADDER, accounts=("other",))
+
+
+def evaluated(work):
+    return work.store.evaluations()["main"]
+
+
+def test_an_account_that_left_is_forgotten_once_and_begins_anew_when_it_comes_back(rig):
+    """It may be another wallet by then: nothing of the old one makes it suspect or blind."""
+    desk = FakeNotifier()
+    work = rig(desk=desk)
+    usual = work.cycle.ruleset
+    both = make_snapshot(make_wallet("2000"), make_wallet("2000", base_asset="INR"))
+    work.cycle.judge(poll_of(both))
+    work.cycle.ruleset = ELSEWHERE
+    work.clock.now += S
+    work.cycle.forget_removed()
+    assert work.store.memory("main").account == AccountState(name="main")
+    for _ in range(2):
+        work.clock.now += 60 * M
+        work.cycle.forget_removed()
+        assert evaluated(work) == T0 + S
+    work.cycle.ruleset = usual
+    work.once(main=FakePoller(seen("2000")))
+    assert (desk.sent, work.store.memory("main").alerts) == ([], {})
+
+
+def test_the_end_of_a_removed_account_waits_for_a_removed_receiver_and_makes_no_work(rig):
+    phone = FakeNotifier()
+    both = make_ruleset(LADDER, receivers=("desk", "phone"), routes=(make_route("desk", "phone"),))
+    work = rig(both, desk=FakeNotifier(), phone=phone)
+    work.once(main=FakePoller(seen("900")))
+    work.cycle.ruleset = ELSEWHERE
+    for _ in range(3):
+        work.clock.now += 60 * M
+        work.cycle.forget_removed()
+    assert evaluated(work) == T0 + 60 * M
+    work.store.close()
+    back = make_ruleset(LADDER, accounts=("other",), receivers=("desk", "phone"))
+    work = rig(back, work.clock, desk=FakeNotifier(), phone=phone)
+    work.once(other=FakePoller(seen("2000", "other")))
+    assert ["RESOLVED" in message.title for message in phone.sent] == [False, True]
+    assert work.store.memory("main").alerts == {}
+
+
+def test_what_was_told_of_the_program_waits_for_a_removed_receiver_without_work(rig):
+    both = make_ruleset(LADDER, receivers=("desk", "phone"), routes=(make_route("phone"),))
+    work = rig(both, desk=FakeNotifier(), phone=FakeNotifier())
+    work.cycle.config_error = "wrong"
+    work.cycle.judge_program()
+    assert work.cycle.dispatcher.drain(seconds=5)
+    work.cycle.config_error = None
+    work.cycle.ruleset = make_ruleset(LADDER)
+    for _ in range(3):
+        work.clock.now += 60 * M
+        work.cycle.judge_program()
+    assert not work.cycle._program_open

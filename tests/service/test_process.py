@@ -2,25 +2,200 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 
 import pytest
 
-from alerting.errors import StateBusyError
+from alerting.errors import StateBusyError, StoreError
 from alerting.service.process import HardEnd, HolderHangsError, StateLock
+from alerting.store.state import HOLDER, Store, holder_of
 from tests.support.factories import T0
 from tests.support.fakes import FakeMonotonic
 from tests.support.waiting import wait_until
 
 
-def test_only_one_process_holds_the_lock(tmp_path):
-    path = tmp_path / "alerting.db"
-    with StateLock(path, now=T0), pytest.raises(StateBusyError, match="pid"):
-        with StateLock(path, now=T0):
-            pass
+def assert_busy(path, words="pid"):
+    with pytest.raises(StateBusyError, match=words), StateLock(path, now=T0):
+        pass
+
+
+def assert_free(path):
     with StateLock(path, now=T0):
         pass
+
+
+def hard_link(path, folder):
+    other = folder / "hard.db"
+    other.hardlink_to(path)
+    return other
+
+
+def symbolic_link(path, folder):
+    other = folder / "soft.db"
+    other.symlink_to(path)
+    return other
+
+
+def relative_link_to_a_link(path, folder):
+    (folder / "sub").mkdir()
+    other = folder / "sub" / "soft.db"
+    other.symlink_to("../soft.db")
+    symbolic_link(path, folder)
+    return other
+
+
+def linked_folder(path, folder):
+    (folder / "elsewhere").symlink_to(path.parent)
+    return folder / "elsewhere" / path.name
+
+
+def dotted(path, folder):
+    return folder / "." / ".." / folder.name / path.name
+
+
+NAMES = [symbolic_link, relative_link_to_a_link, linked_folder, dotted]
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "alerting.db"
+    Store(path).close()
+    return path
+
+
+def test_only_one_process_holds_the_lock(path):
+    with StateLock(path, now=T0):
+        assert_busy(path, rf"\(pid {os.getpid()} since 2026-01-01T00:00:00Z\); nothing was done")
+    assert_free(path)
+
+
+def test_a_file_that_is_not_there_yet_is_locked_all_the_same(tmp_path):
+    path = tmp_path / "new.db"
+    with StateLock(path, now=T0):
+        assert_busy(path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_is_locked_under_each_of_its_names(path, tmp_path, name):
+    other = name(path, tmp_path)
+    with StateLock(path, now=T0):
+        assert_busy(other, rf"pid {os.getpid()} since 2026")
+    with StateLock(other, now=T0):
+        assert_busy(path, rf"pid {os.getpid()} since 2026")
+    assert_free(path)
+
+
+def test_a_link_to_a_file_that_is_not_there_yet_has_its_lock(tmp_path):
+    path = tmp_path / "new.db"
+    other = symbolic_link(path, tmp_path)
+    with StateLock(other, now=T0):
+        assert_busy(path)
+
+
+def test_a_hard_link_is_the_same_file_and_the_file_says_who_holds_it(path, tmp_path):
+    other = hard_link(path, tmp_path)
+    with StateLock(path, now=T0) as lock:
+        assert_busy(other, "unknown")
+        store = Store(path)
+        store.set_meta(HOLDER, lock.owner)
+        store.close()
+        holder = holder_of(other)
+        with pytest.raises(StateBusyError, match=lock.owner):
+            with StateLock(other, now=T0, holder=lambda: holder):
+                pass
+    assert_free(other)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no database at all" * 99])
+def test_a_file_that_says_nothing_names_nobody(tmp_path, content):
+    path = tmp_path / "a%3f?#.db"
+    if content is not None:
+        path.write_bytes(content)
+    assert holder_of(path) is None
+    assert path.exists() is (content is not None)
+
+
+def test_a_lock_file_that_was_deleted_is_no_hole(path):
+    with StateLock(path, now=T0):
+        path.with_name("alerting.db.lock").unlink()
+        assert_busy(path, "unknown")
+        assert_busy(path, "unknown")  # under the new lock file too
+    assert_free(path)
+
+
+def test_a_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
+    precious = tmp_path / "precious"
+    precious.write_text("precious" * 9, encoding="utf-8")
+    path.with_name("alerting.db.lock").symlink_to(precious)
+    with pytest.raises(StoreError, match="lock file"), StateLock(path, now=T0):
+        pass
+    assert precious.read_text(encoding="utf-8") == "precious" * 9
+
+
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_file_is_an_error_and_hangs_nobody(tmp_path, suffix, kind):
+    path = tmp_path / "alerting.db"
+    wrong = tmp_path / f"alerting.db{suffix}"
+    if kind == "pipe":
+        os.mkfifo(wrong)
+    else:
+        wrong.mkdir()
+    with pytest.raises(StoreError, match=r"regular file|Is a directory"), StateLock(path, now=T0):
+        pass
+    if suffix:
+        wrong.rmdir() if kind == "folder" else wrong.unlink()
+        assert_free(path)
+
+
+_HOLD = """
+import sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from alerting.service.process import StateLock
+from alerting.store.state import Store
+path = Path(sys.argv[1])
+with StateLock(path, now=datetime.now(UTC)):
+    store = Store(path)
+    print("held", flush=True)
+    number = 0
+    while True:
+        number += 1
+        store.set_meta("number", str(number))
+        time.sleep(0.01)  # SQLite queues nobody: a writer without a break lets no other in
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", [hard_link, symbolic_link])
+def test_a_killed_holder_frees_it_and_sqlite_works_beneath_it(path, tmp_path, name):
+    """The lock on the file keeps none of SQLite's, and loses none of them."""
+    other = name(path, tmp_path)
+    for _ in range(3):
+        holder = subprocess.Popen(
+            [sys.executable, "-c", _HOLD, str(path)], stdout=subprocess.PIPE, text=True
+        )
+        assert holder.stdout.readline() == "held\n"
+        assert_busy(other, "unknown" if name is hard_link else f"pid {holder.pid}")
+        store = Store(path)
+        seen = set()
+        while len(seen) < 20:
+            seen.add(store.meta("number"))
+            store.set_meta("ours", "written")
+        holder.send_signal(signal.SIGKILL)
+        holder.communicate(timeout=20)
+        assert_free(other)
+        assert store.meta("ours") == "written"
+        store.close()
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
 def test_a_holder_that_did_not_get_on_for_5_minutes_hangs(tmp_path):

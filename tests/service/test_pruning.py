@@ -25,14 +25,14 @@ class Facts:
         self.writes += 1
         self.facts[key] = value
 
-    def prune(self, *, now, keep_history):
-        self.pruned.append(now - T0)
+    def forget(self, at):
+        prune_if_sure(self, lambda: self.pruned.append(at), now=T0 + at)
 
 
 def run(*instants):
     store = Facts()
     for instant in instants:
-        prune_if_sure(store, now=T0 + instant, keep_history=DAY)
+        store.forget(instant)
     return store
 
 
@@ -78,7 +78,7 @@ def test_whoever_comes_once_a_day_is_not_left_out(every):
 def test_what_cannot_be_read_is_not_known(text):
     store = Facts()
     store.facts["pruned"] = text
-    prune_if_sure(store, now=T0, keep_history=DAY)
+    store.forget(timedelta(0))
     assert store.pruned == []
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
-import time
-import types
+from collections.abc import Mapping
 from datetime import timedelta
+from types import MappingProxyType
 
 import pytest
 
 from alerting.cli import context
 from alerting.config.load import load_config
-from alerting.errors import StoreError
+from alerting.config.reload import Reloader
+from alerting.errors import StoreError, UsageError
 from alerting.notify.last_resort import Emergency
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
-from alerting.service.clock import Uptime
 from alerting.service.daemon import LoopSettings
 from alerting.service.supervisor import Supervisor
 from alerting.store.outbox import Outbox
 from tests.support.broken_answers import as_script, broken_answers
-from tests.support.desk import TIGHTER, Desk, falling, wait_until
-from tests.support.factories import T0
+from tests.support.desk import TIGHTER, Desk, falling, wait_until, without_phone
 
 
 class FakeSignals:
@@ -40,38 +38,60 @@ class Running(Desk):
     """A desk whose daemon is a thread of this process, and looks around often."""
 
     thread = None
-    #: what a Supervisor takes besides: its clock, its uptime
-    time = types.MappingProxyType({"clock": context.now})
+    #: what the environment says otherwise
+    more: Mapping[str, str] = MappingProxyType({})
 
-    def begin(self):
-        load = functools.partial(load_config, self.path, environ=self.environ())
+    def load(self):
+        return load_config(self.path, environ=self.environ(**self.more))
+
+    def begin(self, *, edit=lambda: None, clock=context.now, wait=True):
+        """Start; `edit` happens after the file was read."""
         self.signals = FakeSignals()
+        # looked up at each call: a test may replace it
+        reloader = Reloader(self.path, lambda: self.load())  # noqa: PLW0108
+        config = self.load()
+        edit()
         supervisor = Supervisor(
-            load(),
+            config,
             self.folder / "alerting.db",
+            clock=clock,
             signals=self.signals,
-            **self.time,
             loop=LoopSettings(look_every=0.02, program_every=0.1),
         )
         self.error = None
 
         def run():
             try:
-                supervisor.run(load=load, environ={}, listen=None)
+                supervisor.run(reloader=reloader, environ={}, listen=None)
             except BaseException as error:
                 self.error = error
 
         self.thread = threading.Thread(target=run)
         self.thread.start()
-        wait_until(lambda: self.exchange.requests or self.error)
+        wait_until(lambda: not wait or self.exchange.requests or self.error)
 
     def end(self):
         self.signals.terminate()
+        self.ended()
+
+    def ended(self):
+        """It ends by itself, and well."""
         self.thread.join(20)
         assert (self.thread.is_alive(), self.error) == (False, None)
 
-    def told(self, *words):
-        wait_until(lambda: any(all(word in t for word in words) for t in self.titles()))
+    def told(self, *words, box="desk"):
+        wait_until(lambda: any(all(word in t for word in words) for t in self.titles(box)))
+
+    def take_over(self, change=lambda: None, **settings):
+        """Write the file, changed, and wait until the daemon works by it."""
+        before = self.reloads()
+        self.write(**settings)
+        change()
+        self.signals.hang_up()
+        wait_until(lambda: self.reloads() > before)
+
+    def reloads(self):
+        return self.caplog.text.count("rules file taken over")
 
 
 @pytest.fixture
@@ -79,6 +99,7 @@ def desk(tmp_path, caplog):
     caplog.set_level("INFO", logger="alerting")
     with LoopbackExchange() as exchange, Inbox() as inbox:
         work = Running(tmp_path, exchange, inbox)
+        work.caplog = caplog
         yield work
         if work.thread is not None and work.thread.is_alive():
             work.end()
@@ -109,6 +130,84 @@ def test_an_invalid_rules_file_keeps_the_old_one_and_is_told(desk, caplog):
     desk.told("RESOLVED", "config-invalid")
     desk.end()
     assert "rules.0.severty" in caplog.text
+
+
+def test_a_file_that_is_edited_during_the_start_is_taken_over(desk):
+    desk.exchange.wallet = falling("1500")
+    desk.begin(edit=lambda: desk.write(more=TIGHTER))
+    desk.told("tighter")
+    desk.end()
+
+
+# ── signals that come between ───────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("how", ["taken-over", "refused"])
+def test_a_stop_during_a_reload_is_not_lost(desk, monkeypatch, how):
+    desk.begin()
+    read = desk.load
+
+    def load():
+        desk.signals.terminate()
+        if how == "refused":
+            raise UsageError("there is no such file")
+        return read()
+
+    monkeypatch.setattr(desk, "load", load)
+    desk.signals.hang_up()
+    desk.ended()
+
+
+@pytest.mark.parametrize("when", ["at-once", "while-it-opens-the-state"])
+def test_a_stop_during_the_start_is_not_lost(desk, monkeypatch, when):
+    def clock():
+        desk.signals.terminate()
+        return context.now()
+
+    if when == "at-once":
+        monkeypatch.setattr(FakeSignals, "on_end", lambda _, stop: stop())
+        desk.begin(wait=False)
+    else:
+        desk.begin(clock=clock, wait=False)
+    desk.ended()
+
+
+# ── receivers that leave and come back ──────────────────────────────────────
+
+NOBODY = {"PHONE_URL": "json://127.0.0.1:1/nobody"}
+
+
+def test_a_receiver_that_comes_back_is_told_what_is_true_by_then(desk):
+    desk.exchange.wallet = falling("200")
+    desk.begin()
+    desk.told("CRITICAL", box="phone")
+    desk.take_over(lambda: without_phone(desk))
+    desk.exchange.wallet = falling("2000")
+    desk.told("RESOLVED")
+    desk.take_over()
+    desk.told("RESOLVED", box="phone")
+    desk.end()
+    assert len(desk.titles("phone")) == 2
+
+
+@pytest.mark.parametrize("meanwhile", ["200", "2000"])
+def test_what_waited_for_a_receiver_that_left_is_not_told_late(desk, caplog, meanwhile):
+    desk.exchange.wallet = falling("200")
+    desk.more = NOBODY
+    desk.begin()
+    wait_until(lambda: "not reached" in caplog.text)
+    desk.more = {}
+    desk.take_over(lambda: without_phone(desk))
+    wait_until(lambda: "1 message given up" in caplog.text)
+    desk.exchange.wallet = falling(meanwhile)
+    if meanwhile == "2000":
+        desk.told("RESOLVED")
+    desk.take_over()
+    desk.exchange.wallet = falling("200")
+    desk.told("CRITICAL", box="phone")
+    desk.end()
+    (title,) = desk.titles("phone")
+    assert "possible repeat" not in title
 
 
 def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
@@ -162,20 +261,23 @@ def test_senders_whose_claims_fail_are_told_past_the_outbox(desk, monkeypatch):
     desk.end()
 
 
-def test_the_daemon_believes_a_clock_that_jumped_once_it_has_stood(desk, caplog):
-    """On a machine where time passes 600 times as fast."""
+def test_the_daemon_believes_a_clock_that_jumped_once_it_has_stood(desk, caplog, monkeypatch):
+    """Meanwhile, as after, its requests bear the machine's time."""
+    monkeypatch.setattr("alerting.service.clock.STOOD", timedelta(seconds=0.5))
     off = [timedelta(0)]
 
-    def uptime():
-        return Uptime(boot="boot", since=timedelta(seconds=600 * time.monotonic()))
+    def wall():
+        return context.now() + off[0]
 
-    desk.time = {"clock": lambda: T0 + uptime().since + off[0], "uptime": uptime}
+    desk.exchange.clock = wall
     desk.exchange.wallet = falling("900")
-    desk.begin()
+    desk.begin(clock=wall)
     desk.told("available-balance-floor")
     off[0] = timedelta(days=2)
     wait_until(lambda: "it is believed now" in caplog.text)
     desk.exchange.wallet = falling("1500")
     desk.told("RESOLVED")
     desk.end()
-    assert "the clock jumped by" in caplog.text
+    assert "the clock jumped by +2d" in caplog.text
+    assert "behind the exchange" not in caplog.text
+    assert "ahead of the exchange" not in caplog.text

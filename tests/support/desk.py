@@ -153,6 +153,13 @@ def falling(available):
     return wallet_body(total="2000", available=available, rows={})
 
 
+def without_phone(desk):
+    """Take the receiver `phone` out of the rules file."""
+    text = desk.path.read_text(encoding="utf-8")
+    text = text.replace('  phone: {url: "${PHONE_URL}"}\n', "").replace("[desk, phone]", "[desk]")
+    desk.path.write_text(text, encoding="utf-8")
+
+
 def wait_until(condition, seconds=20.0):
     deadline = time.monotonic() + seconds
     while not condition():

@@ -36,14 +36,6 @@ def make_health(**changes):
                 oldest_pending_at=T0 + 30 * S,
                 last_reason="bad token",
             ),
-            "removed": ReceiverStatus(
-                name="removed",
-                pending=9,
-                dead=9,
-                sent=9,
-                oldest_pending_at=T0,
-                last_reason=None,
-            ),
         },
         failing={"desk": "1 given up, the last with: bad token", "phone": None},
     )

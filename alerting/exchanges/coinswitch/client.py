@@ -26,14 +26,14 @@ from alerting.errors import AlertingError
 from alerting.exchanges.account import AccountSettings
 from alerting.exchanges.coinswitch.answers import message_of, parse_server_time, parse_wallet
 from alerting.exchanges.coinswitch.keys import credentials_problem, sign
-from alerting.exchanges.rate_limit import SlidingWindow
+from alerting.exchanges.rate_limit import LONGEST_PAUSE, Pace
 from alerting.exchanges.strict_json import AnswerError, decode
 from alerting.net.adapter import DeadlineAdapter
 from alerting.net.deadline import Deadline
 from alerting.net.failures import causes, retry_after, sentence
 from alerting.net.hosts import host_of, is_loopback
 from alerting.redaction import REDACTOR
-from alerting.units import ZERO, format_duration, rfc3339
+from alerting.units import ZERO, format_duration
 
 MAX_BODY = 4 * 1024 * 1024
 MAX_ERROR_BODY = 64 * 1024
@@ -41,7 +41,7 @@ MAX_ERROR_BODY = 64 * 1024
 CLOCK_TOLERANCE = timedelta(seconds=5)
 DEFAULT_RETRY_AFTER = timedelta(seconds=60)
 SHORTEST_RETRY_AFTER = timedelta(seconds=1)
-LONGEST_RETRY_AFTER = timedelta(seconds=300)
+LONGEST_RETRY_AFTER = LONGEST_PAUSE
 
 _CHUNK = 16 * 1024
 
@@ -173,20 +173,33 @@ class WalletClient:
         *,
         timeout: timedelta,
         clock: Callable[[], datetime] = utc_now,
+        steady: Callable[[], datetime] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        remembered: str | None = None,
     ) -> None:
+        """`remembered` is what `pace` said to an earlier process.
+
+        Requests bear the time of `clock`, the machine's own; the pace goes by `steady`, a clock
+        that does not jump.
+        """
         self._account = account
         self._base_url = account.base_url.rstrip("/")
         self._host = host_of(self._base_url) or "the exchange"
         self._timeout = timeout
         self._clock = clock
-        self._monotonic = monotonic
-        self._window = SlidingWindow(account.rate_requests, account.rate_window, monotonic)
+        self._pace = Pace(
+            account.rate_requests,
+            account.rate_window,
+            host=self._base_url,
+            clock=steady or clock,
+            monotonic=monotonic,
+            remembered=remembered,
+        )
+        self.pace = self._pace.text
         self._deadline = Deadline(monotonic)
         self._session = _ReadOnlySession(self._base_url, self._deadline)
         self._polling = threading.Lock()
         self._last_epoch = 0
-        self._blocked: tuple[float, _PollError] | None = None
         for secret in (account.api_key, account.secret_key):
             REDACTOR.learn_key(secret.reveal())
 
@@ -235,13 +248,9 @@ class WalletClient:
         problem = credentials_problem(self._account)
         if problem is not None:
             raise _PollError(FailureKind.CREDENTIALS, problem)
-        if self._blocked is None:
-            return
-        until, error = self._blocked
-        left = until - self._monotonic()
-        if left > 0:
-            raise _PollError(error.kind, error.text, retry_after=timedelta(seconds=left))
-        self._blocked = None
+        pause = self._pace.paused()
+        if pause is not None:
+            raise _PollError(pause.kind, pause.text, retry_after=pause.left)
 
     def _ask_for_wallet(self) -> _Answer:
         answer = self._get_signed(Endpoint.WALLET_BALANCE)
@@ -262,15 +271,15 @@ class WalletClient:
         try:
             return self._get(endpoint, self._signature(endpoint))
         except _StaleConnectionError:
-            if self._deadline.stopped or not self._window.try_acquire():
+            if self._deadline.stopped or not self._pace.window.try_acquire():
                 raise
         return self._get(endpoint, self._signature(endpoint))
 
     def _take_room(self) -> None:
-        if self._window.try_acquire():
+        if self._pace.window.try_acquire():
             return
         limit = f"{self._account.rate_requests} per {_seconds(self._account.rate_window)}"
-        wait = timedelta(seconds=min(self._window.wait_time(), 86_400.0))
+        wait = timedelta(seconds=min(self._pace.window.wait_time(), 86_400.0))
         text = f"own limit of {limit} used up"
         raise _PollError(FailureKind.RATE_LIMIT, text, retry_after=wait)
 
@@ -393,10 +402,8 @@ class WalletClient:
         return self._block(FailureKind.EXCHANGE_DOWN, text, wait)
 
     def _block(self, kind: FailureKind, text: str, wait: timedelta) -> _PollError:
-        until = (self._clock() + wait + timedelta(seconds=1)).replace(microsecond=0)
-        error = _PollError(kind, f"{text}; not asked before {rfc3339(until)}", retry_after=wait)
-        self._blocked = (self._monotonic() + wait.total_seconds(), error)
-        return error
+        pause = self._pace.pause(kind, REDACTOR.redact(text), wait)
+        return _PollError(kind, pause.text, retry_after=wait)
 
 
 def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:

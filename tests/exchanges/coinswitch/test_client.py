@@ -64,12 +64,26 @@ def _no_proxies(monkeypatch):
 
 @contextmanager
 def client_of(
-    exchange, *, timeout=timedelta(seconds=5), clock=utc_now, monotonic=time.monotonic, **changes
+    exchange,
+    *,
+    timeout=timedelta(seconds=5),
+    clock=utc_now,
+    monotonic=time.monotonic,
+    remembered=None,
+    steady=None,
+    **changes,
 ):
     account = exchange.account() if isinstance(exchange, LoopbackExchange) else exchange
     account = replace(account, **{"rate_requests": 1000} | changes)
     with closing(
-        WalletClient(account, timeout=timeout, clock=clock, monotonic=monotonic)
+        WalletClient(
+            account,
+            timeout=timeout,
+            clock=clock,
+            monotonic=monotonic,
+            remembered=remembered,
+            steady=steady,
+        )
     ) as client:
         yield client
 
@@ -528,6 +542,37 @@ def test_exchange_that_is_down_may_say_until_when(exchange):
     assert first.kind is second.kind is DOWN
     assert first.retry_after == timedelta(seconds=30)
     assert len(exchange.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_next_process_asks_no_sooner_and_says_so_in_the_same_words(exchange, status):
+    exchange.script = [said(status, **{"Retry-After": "30"})]
+    with client_of(exchange) as client:
+        first, pace = client.poll().outcome, client.pace()
+    with client_of(exchange, remembered=pace) as client:
+        second = client.poll().outcome
+    assert (second.kind, second.text) == (first.kind, first.text)
+    assert timedelta(seconds=29) < second.retry_after <= timedelta(seconds=30)
+    assert len(exchange.requests) == 1
+
+
+def test_processes_together_keep_our_own_limit(exchange):
+    pace, outcomes = None, []
+    for _ in range(4):
+        with client_of(exchange, rate_requests=3, remembered=pace) as client:
+            outcomes.append(client.poll().outcome)
+            pace = client.pace()
+    assert [type(outcome) for outcome in outcomes] == [Snapshot] * 3 + [PollFailure]
+    assert outcomes[-1].text == "own limit of 3 per 60s used up"
+    assert len(exchange.requests) == 3
+
+
+def test_what_the_next_process_is_told_holds_no_secret(exchange):
+    exchange.script = [said(429, f"key {exchange.api_key} asks too often")]
+    with client_of(exchange) as client:
+        client.poll()
+        assert "asks too often" in client.pace()
+        assert exchange.api_key not in client.pace()
 
 
 def test_limit_of_the_exchange_is_met_as_a_failure():
@@ -1051,3 +1096,17 @@ def test_requests_does_not_follow_by_itself(exchange):
         response = session.send(session.prepare_request(request), timeout=5)
         assert response.status_code == 302
     assert len(exchange.requests) == 1
+
+
+def test_the_pace_goes_by_the_programs_clock_and_requests_by_the_machines(exchange):
+    """One cycle from cron by a clock that jumped must not forget a pause."""
+    then = utc_now() - timedelta(days=2)
+    exchange.script = [Special(status=429, headers={"Retry-After": "100"})]
+    with client_of(exchange, steady=lambda: then) as client:
+        client.poll()
+        pace = client.pace()
+    with client_of(exchange, remembered=pace, steady=lambda: then) as client:
+        assert isinstance(client.poll().outcome, PollFailure)
+    assert len(wallet_requests(exchange)) == 1
+    with client_of(exchange, remembered=pace) as client:
+        assert isinstance(client.poll().outcome, Snapshot)
