@@ -161,7 +161,10 @@ def make_failure(kind=FailureKind.NETWORK, text="connection refused", account="m
 
 @dataclass
 class Simulation:
-    """The engine on a simulated clock, with receivers that accept everything at once."""
+    """One account on a simulated clock; rules and memory may be exchanged between two steps.
+
+    Not the engine's: `replay` is held against it.
+    """
 
     ruleset: Ruleset
     account: str = "main"
@@ -180,13 +183,9 @@ class Simulation:
         return self.take(step)
 
     def take(self, step):
-        told = {
-            key: entry
-            if entry.receiver in self.stuck
-            else replace(entry, waiting=False, delivered=entry.delivered or entry.waiting)
-            for key, entry in step.memory.notified.items()
-        }
-        self.memory = replace(step.memory, notified=told)
+        sent, delivered = step.memory.notified, evaluation.all_delivered(step.memory)
+        stuck = {key: entry for key, entry in sent.items() if entry.receiver in self.stuck}
+        self.memory = replace(delivered, notified={**delivered.notified, **stuck})
         self.transitions += step.transitions
         self.notifications += step.notifications
         return step
