@@ -26,6 +26,7 @@ from alerting.engine.model import Alert, Item, Notification, Reason, Severity, S
 from alerting.errors import AlertingError, StoreError
 from alerting.loops import Duty
 from alerting.messages.rendering import Renderer
+from alerting.notify.attempts import broken, impossible
 from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
 from alerting.notify.settings import ReceiverSettings
 
@@ -202,9 +203,7 @@ class Emergency:
         try:
             attempt = _attempt(receiver, _notification(receiver.name, call))
         except BaseException as error:  # noqa: BLE001 - the others are to be told, whatever it is
-            attempt = Attempt(
-                outcome=SendOutcome.UNKNOWN, reason=f"internal error: {type(error).__name__}"
-            )
+            attempt = broken(error)
         accepted = attempt.outcome is SendOutcome.ACCEPTED
         outcomes.append(accepted)
         if accepted and self._told_at == call.at:
@@ -246,7 +245,7 @@ def _attempt(receiver: ReceiverSettings, notification: Notification) -> Attempt:
     try:
         notifier = build_notifier(receiver)
     except AlertingError as error:
-        return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
+        return impossible(error)
     message = Renderer(overrides=None).plain(
         notification,
         notifier.format,

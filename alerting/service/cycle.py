@@ -113,8 +113,10 @@ class Cycle:
 
     def _recorded(self, poll: Poll | None) -> Poll | None:
         """What is kept of a poll for the history."""
-        if poll is None or not self.keep_history or poll.body is None:
-            return poll if self.keep_history else None
+        if poll is None or not self.keep_history:
+            return None
+        if poll.body is None:
+            return poll
         return replace(poll, body=REDACTOR.redact_answer(poll.body))
 
     def judge_safely(self, poll: Poll) -> None:

@@ -86,13 +86,12 @@ class Daemon:
         self._main.begin()
         cycle.forget_removed()
         cycle.dispatcher.wake()
-        patience = (3 * self._poll.interval + self._poll.timeout).total_seconds() + 5
         for name, poller in self._pollers.items():
             self._accounts[name] = self._loops.start(
                 f"account {name}",
                 functools.partial(self._account_loop, name, poller),
                 duty=Duty.JUDGE,
-                patience=patience,
+                patience=self._poll.patience.total_seconds(),
             )
         self._systemd.notify("READY=1")
         changed = self._watch()
