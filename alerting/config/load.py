@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -31,7 +32,7 @@ from alerting.config.secrets import SecretReader, Secrets
 from alerting.config.settings import Config, HeartbeatSettings, PollSettings
 from alerting.config.values import show
 from alerting.config.yaml_reader import Path as KeyPath
-from alerting.config.yaml_reader import read_file
+from alerting.config.yaml_reader import read_file, why_unread
 from alerting.engine.model import Severity
 from alerting.engine.rules import (
     BLIND,
@@ -310,7 +311,14 @@ class _Loader:
         if name is None:
             return None
         folder = self.folder / name
-        if not folder.is_dir():
+        try:
+            found = stat.S_ISDIR(folder.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            found = False
+        except (OSError, ValueError) as error:
+            self.report.value(("templates",), f"cannot be looked into: {why_unread(error)}")
+            return folder
+        if not found:
             self.report.value(("templates",), f"there is no folder {show(name)}")
         return folder
 

@@ -190,6 +190,9 @@ class Renderer:
         if found is None and room is not None:
             title, found = "", (brief(context, fmt, room.total), None)
         body, page = found or ("", None)
+        if not body:
+            # no service takes an empty message
+            raise ValueError("the template gives no text")
         return _message(
             notification,
             fmt,

@@ -125,8 +125,13 @@ class Emergency:
             self._told.clear()
         self._send(call)
 
-    def give_up(self, error: AlertingError, *, lasting: timedelta = timedelta()) -> None:
-        """End because of it: whoever starts the next process comes here again."""
+    def give_up(
+        self, error: AlertingError, *, lasting: timedelta = timedelta(), at_once: bool = False
+    ) -> None:
+        """End because of it: whoever starts the next process comes here again.
+
+        `at_once`: it ran well before, so maybe nobody starts it again.
+        """
         now = self._clock()
         with self._lock:
             since = self._failing.at()
@@ -136,7 +141,7 @@ class Emergency:
             call = None
             # nothing is sent either
             after = min(self._after, TELL_AFTER)
-            if not remembered or not timedelta() <= now - since < after:
+            if at_once or not remembered or not timedelta() <= now - since < after:
                 call = self._tell(error, since, now, Duty.JUDGE)
         self._send(call)
 

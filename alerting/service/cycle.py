@@ -144,15 +144,12 @@ class Cycle:
 
     def housekeep(self) -> None:
         """What has no poll of its own: the program, accounts that are gone, threads asleep."""
-        self.forget_removed()
         try:
+            # first: what is wrong with who left the file must not keep it from being judged
             self.judge_program()
-        except StoreError:
-            raise
-        except BaseException:
-            # the daemon must go on judging accounts, whatever is wrong with this
-            log.exception("the program's own alerts could not be judged")
-        self.dispatcher.wake()
+            self.forget_removed()
+        finally:
+            self.dispatcher.wake()
 
     def forget_removed(self) -> None:
         """End what belongs to accounts and receivers that left the rules file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from datetime import timedelta
 
 import pytest
@@ -142,7 +143,9 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     wait_until(lambda: len(desk.titles()) == 1)
     # the last one over and over, so that what it leads to is seen before a good one follows
     desk.exchange.script = answers + [answers[-1]] * 100_000
-    # only now: between the two a poll would see a good answer
+    # only now, so that the last answer before the script is no good one
+    begun = desk.exchange.left
+    wait_until(lambda: desk.exchange.left < begun)
     desk.exchange.wallet = falling("2000")
     wait_until(lambda: desk.exchange.left < 100_000 - 2 or not desk.thread.is_alive(), seconds=90)
     firing = [t for t in desk.titles() if "RESOLVED" in t and "available" in t]
@@ -152,6 +155,40 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     assert firing == []
     ours = [record for record in caplog.records if record.name.startswith("alerting")]
     assert [record for record in ours if record.exc_info] == []
+
+
+@pytest.mark.parametrize("damaged", ["", "old"], ids=["the-programs-own", "an-account-that-left"])
+def test_damage_in_what_no_poll_reads_is_told_and_keeps_no_other_alert_back(desk, damaged):
+    """Judging accounts works, so nobody else would notice."""
+    desk.write(blind_after="500ms")
+    desk.exchange.wallet = falling("2000")
+    desk.begin()
+    connection = sqlite3.connect(desk.folder / "alerting.db", timeout=20)
+    with connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO accounts (name, document, evaluated_at) VALUES (?, '{', 0)",
+            (damaged,),
+        )
+    connection.close()
+    desk.path.write_text("nonsense: 1\n", encoding="utf-8")
+    desk.told("state file unusable")
+    if damaged:
+        desk.told("config-invalid")
+    desk.end()
+
+
+def test_a_reload_while_the_state_is_unusable_is_told_before_the_daemon_ends(desk, caplog):
+    """Maybe nobody starts it again."""
+    desk.exchange.wallet = falling("2000")
+    desk.begin()
+    garbage = desk.folder / "garbage"
+    garbage.write_bytes(b"this is no database " * 500)
+    garbage.replace(desk.folder / "alerting.db")
+    wait_until(lambda: "this poll is not judged" in caplog.text)
+    desk.signals.hang_up()
+    desk.thread.join(20)
+    assert isinstance(desk.error, StoreError)
+    desk.told("state file unusable")
 
 
 def test_a_sigterm_between_two_daemons_of_a_reload_is_heard(desk, monkeypatch):
