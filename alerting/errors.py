@@ -5,7 +5,6 @@ AlertingError
 ├── StoreError       the state file cannot be opened, read or written
 ├── StateBusyError   another process works on the same state
 ├── LoopError        a part of the running program died, hangs or fails in an unforeseen way
-├── TemplateError    a message template is wrong
 ├── NotFoundError    what was asked for does not exist (any more)
 ├── OutputError     standard output cannot be written
 └── UsageError       a command was asked for something that does not exist
@@ -59,10 +58,6 @@ class StateBusyError(AlertingError):
 
 class LoopError(AlertingError):
     """A part of the running program does not get on: it died, hangs or fails unforeseen."""
-
-
-class TemplateError(AlertingError):
-    """A template cannot be loaded or uses a name that does not exist."""
 
 
 class NotFoundError(AlertingError):

@@ -56,11 +56,11 @@ class Redactor:
         pieces = {text, quote(text, safe=""), quote_plus(text), quote(text), unquote(text)}
         pieces.add(_base64(text))
         with self._lock:
-            self._known |= {piece for piece in pieces if len(piece) >= _SHORTEST}
-            longest_first = sorted(self._known, key=len, reverse=True)
-            self._pattern = (
-                re.compile("|".join(map(_masked, longest_first))) if longest_first else None
-            )
+            new = {piece for piece in pieces if len(piece) >= _SHORTEST} - self._known
+            if new:
+                self._known |= new
+                # compiled when it is needed: a rules file teaches dozens, one after the other
+                self._pattern = None
 
     def learn_key(self, text: str) -> None:
         """As `learn`, and `text` is masked in an exchange's recorded answers too."""
@@ -97,8 +97,15 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """`text` without any secret learnt so far."""
-        pattern = self._pattern
+        pattern = self._pattern or self._compiled()
         return pattern.sub(MASK, text) if pattern else text
+
+    def _compiled(self) -> re.Pattern[str] | None:
+        with self._lock:
+            if self._pattern is None and self._known:
+                longest_first = sorted(self._known, key=len, reverse=True)
+                self._pattern = re.compile("|".join(map(_masked, longest_first)))
+            return self._pattern
 
     def redact_answer(self, text: str) -> str:
         """An exchange's answer without the keys that it was asked with; else it stays as it is.

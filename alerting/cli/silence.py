@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from alerting.engine.model import Silence
     from alerting.engine.rules import Ruleset
 
-#: What a silence can match besides the labels that rules add.
-KEYS = ("rule", "severity", "id", "account", "base_asset", "symbol", "exchange", "receiver")
 # An alert that nobody hears for longer than this is better removed from the rules file.
 _LONGEST_SILENCE = timedelta(days=366)
 
@@ -76,7 +74,9 @@ def _remove(args: argparse.Namespace) -> int:
 
 def parse_matchers(words: Iterable[str], ruleset: Ruleset) -> dict[str, str]:
     """`rule=available-*` `account=main` as label -> glob; unknown labels are refused."""
-    known = {*KEYS, *(label for rule in ruleset.rules for label in rule.labels)}
+    from alerting.engine.rules import ROUTE_LABELS
+
+    known = {*ROUTE_LABELS, "id", *(label for rule in ruleset.rules for label in rule.labels)}
     matchers: dict[str, str] = {}
     for word in words:
         key, equals, glob = word.partition("=")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -30,8 +31,8 @@ from alerting.config.schema import (
 from alerting.config.secrets import SecretReader, Secrets
 from alerting.config.settings import Config, HeartbeatSettings, PollSettings
 from alerting.config.values import show
-from alerting.config.yaml_reader import MAX_BYTES, Document, read_bytes, why_unread
 from alerting.config.yaml_reader import Path as KeyPath
+from alerting.config.yaml_reader import read_file, why_unread
 from alerting.engine.model import Severity
 from alerting.engine.rules import (
     BLIND,
@@ -44,8 +45,9 @@ from alerting.engine.rules import (
     ReceiverPolicy,
     Ruleset,
 )
-from alerting.errors import ConfigError, Problem
+from alerting.errors import ConfigError
 from alerting.exchanges.account import DEFAULT_BASE_URL, AccountSettings
+from alerting.exchanges.coinswitch.keys import check_key_pair, secret_key_problem
 from alerting.net.hosts import is_loopback
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
@@ -79,7 +81,9 @@ def load_config(
 
     What it leads to is looked at only where the file itself is valid.
     """
-    report = Report(_read(path))
+    report = Report(
+        read_file(path, kind="the rules file", example="rules.example.yaml", secret=is_secret)
+    )
     data = report.document.data
     if not isinstance(data, dict):
         keys = ", ".join(keys_of(RulesFile))
@@ -110,7 +114,6 @@ def _check_receivers(config: Config, report: Report) -> None:
 def _look_further(config: Config, report: Report) -> Config:
     """The same with its warnings; what cannot work is in the report."""
     # here, so that who needs none of it does not load Jinja and what signs
-    from alerting.exchanges.coinswitch.keys import check_key_pair
     from alerting.messages.check import check_templates
 
     rules = config.ruleset.rules
@@ -128,24 +131,6 @@ def _look_further(config: Config, report: Report) -> Config:
             report.problem(("accounts", name), warning) for name, warning in warnings if warning
         ),
     )
-
-
-def _read(path: Path) -> Document:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        message = "there is no such file"
-    except IsADirectoryError:
-        message = "is a directory; the rules file is needed"
-    except (OSError, ValueError) as error:
-        message = f"cannot be read: {why_unread(error)}"
-    else:
-        document = read_bytes(raw, file=str(path), secret=is_secret)
-        if document.data is not None or document.problems:
-            return document
-        message = "is empty; see rules.example.yaml"
-    raise ConfigError([Problem(file=str(path), line=1, column=1, path="", message=message)])
 
 
 @dataclass(kw_only=True, slots=True)
@@ -287,9 +272,6 @@ class _Loader:
             self.report.value(self.secrets.given(path, "api_key"), message)
         if secret is None:
             return
-        # here, so that reading a rules file does not load cryptography
-        from alerting.exchanges.coinswitch.keys import secret_key_problem
-
         problem = secret_key_problem(secret)
         if problem:
             self.report.value(self.secrets.given(path, "secret_key"), problem)
@@ -329,7 +311,14 @@ class _Loader:
         if name is None:
             return None
         folder = self.folder / name
-        if not folder.is_dir():
+        try:
+            found = stat.S_ISDIR(folder.stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            found = False
+        except (OSError, ValueError) as error:
+            self.report.value(("templates",), f"cannot be looked into: {why_unread(error)}")
+            return folder
+        if not found:
             self.report.value(("templates",), f"there is no folder {show(name)}")
         return folder
 

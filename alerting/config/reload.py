@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alerting.config.settings import Config
 from alerting.engine.rules import Rule
-from alerting.errors import AlertingError, ConfigError
+from alerting.errors import AlertingError, ConfigError, LoopError
 
 log = logging.getLogger("alerting")
 
@@ -46,6 +46,10 @@ class Reloader:
         except AlertingError as error:
             log.error("the rules file is not taken over: %s", brief(error))  # noqa: TRY400
             return error
+        except Exception as error:
+            # a mistake of ours: whoever changed the file must hear that it is not in use
+            log.exception("the rules file is not taken over")
+            return LoopError(f"reading it fails in an unforeseen way ({type(error).__name__})")
 
     def _signature(self) -> _Signature:
         try:

@@ -84,12 +84,15 @@ class SecretReader:
 
     def _expand(self, path: KeyPath, text: str) -> str | None:
         """`text` with every ${NAME} replaced from the environment."""
-        unset = [match for match in _VARIABLE.finditer(text) if not self.environ.get(match[1])]
-        for match in unset:
-            state = "is empty" if match[1] in self.environ else "is not set"
+        wrong = [
+            (match, state)
+            for match in _VARIABLE.finditer(text)
+            if (state := _unusable(self.environ.get(match[1])))
+        ]
+        for match, state in wrong:
             message = f"the environment variable {match[1]} {state}"
             self.report.character(path, match.start(), message)
-        return None if unset else _VARIABLE.sub(lambda match: self.environ[match[1]], text)
+        return None if wrong else _VARIABLE.sub(lambda match: self.environ[match[1]], text)
 
     def _file(self, path: KeyPath, name: str) -> str | None:
         """The content of a secret's file, without the newline at its end."""
@@ -110,3 +113,13 @@ class SecretReader:
             self.report.value(path, "the file is empty")
             return None
         return text
+
+
+def _unusable(value: str | None) -> str | None:
+    """What is wrong with an environment variable; None: nothing."""
+    if value is None:
+        return "is not set"
+    if not value:
+        return "is empty"
+    # bytes that are no UTF-8 come as half surrogate pairs
+    return "is not text in UTF-8" if any("\ud800" <= char <= "\udfff" for char in value) else None

@@ -22,6 +22,11 @@ class PollSettings:
     #: the total deadline of one poll
     timeout: timedelta = timedelta(seconds=10)
 
+    @property
+    def patience(self) -> timedelta:
+        """An account that was not read for longer is not being read."""
+        return 3 * self.interval + self.timeout + timedelta(seconds=5)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class HeartbeatSettings:

@@ -6,6 +6,7 @@ Only what reads the same in every YAML version is taken: no anchors, tags, merge
 
 from __future__ import annotations
 
+import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any, Self, cast
 
 import yaml
 
-from alerting.errors import Problem
+from alerting.errors import ConfigError, Problem
 from alerting.redaction import without_tokens
 
 MAX_BYTES = 1024 * 1024
@@ -36,7 +37,7 @@ class Number(Decimal):
         return self
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Spot:
     """A place in the file, counted from 1."""
 
@@ -88,6 +89,30 @@ def nothing(path: Path) -> bool:
 def why_unread(error: OSError | ValueError) -> str:
     """Why a file cannot be opened or read, in the system's words."""
     return getattr(error, "strerror", None) or "this is no usable path"
+
+
+def read_file(
+    path: pathlib.Path, *, kind: str, example: str, secret: Callable[[Path], bool] = nothing
+) -> Document:
+    """As `read_yaml`, from a file; ConfigError where there is nothing to read.
+
+    `kind` is what the file is to be ("the rules file"), `example` a file that shows how.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        message = "there is no such file"
+    except IsADirectoryError:
+        message = f"is a directory; {kind} is needed"
+    except (OSError, ValueError) as error:
+        message = f"cannot be read: {why_unread(error)}"
+    else:
+        document = read_bytes(raw, file=str(path), secret=secret)
+        if document.data is not None or document.problems:
+            return document
+        message = f"is empty; see {example}"
+    raise ConfigError([Problem(file=str(path), line=1, column=1, path="", message=message)])
 
 
 def read_bytes(raw: bytes, *, file: str, secret: Callable[[Path], bool] = nothing) -> Document:

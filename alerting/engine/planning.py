@@ -82,7 +82,7 @@ class _Planner:
             return
         fp = alert.fingerprint
         route = route_of(self.ruleset, alert)
-        routed = receivers_of(self.ruleset, alert, self.failing)
+        routed = receivers_of(self.ruleset, alert, route, self.failing)
         acked = is_acked(self.acks.get(fp), alert)
         for receiver in self.ruleset.receivers:
             entry = self.notified.get((fp, receiver))

@@ -87,9 +87,11 @@ def is_acked(ack: Ack | None, alert: Alert) -> bool:
     return alert.severity is not None and alert.severity <= ack.severity
 
 
-def receivers_of(ruleset: Ruleset, alert: Alert, failing: Collection[str] = ()) -> tuple[str, ...]:
-    """The receivers of its route; that some are failing is reported to the others."""
-    receivers = route_of(ruleset, alert).receivers
+def receivers_of(
+    ruleset: Ruleset, alert: Alert, route: Route, failing: Collection[str] = ()
+) -> tuple[str, ...]:
+    """The receivers of its `route`; that some are failing is reported to the others."""
+    receivers = route.receivers
     if alert.rule != DELIVERY_FAILING:
         return receivers
     sick = {alert.labels["receiver"], *failing}

@@ -179,7 +179,7 @@ class Ruleset:
     #: in the file's order
     receivers: Mapping[str, ReceiverPolicy]
     accounts: tuple[str, ...]
-    #: a observed longer than this between two snapshots does not age an alert
+    #: a longer time than this between two snapshots does not age an alert
     blind_after: timedelta
     #: one entry for each of BUILTIN_NAMES; for `blind`, `rule-undefined` and `delivery-failing`
     #: `for_` is the whole delay (defaults: blind_after, blind_after, 5 minutes)

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alerting.engine.expressions import Values
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS, Scope
 from alerting.engine.model import AccountState, Snapshot, SymbolRow, WalletRow
-
-#: A name's value; None where it has none.
-Values = Mapping[str, Decimal | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,7 +26,7 @@ class Simulation:
         if account not in self._ruleset.accounts:
             accounts = (*self._ruleset.accounts, account)
             self._ruleset = replace(self._ruleset, accounts=accounts)
-        memory = self._memories.get(account) or blank_memory(account)
+        memory = self.memory(account)
         evaluation = evaluate(self._ruleset, memory, outcome, now=at)
         self._memories[account] = all_delivered(evaluation.memory)
         return evaluation

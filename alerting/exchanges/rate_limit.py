@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from alerting.engine.model import FailureKind
@@ -140,12 +140,7 @@ class Pace:
         if left <= 0:
             self._pause = None
             return None
-        return Pause(
-            kind=pause.kind,
-            said=pause.said,
-            ends_at=pause.ends_at,
-            left=timedelta(seconds=left),
-        )
+        return replace(pause, left=timedelta(seconds=left))
 
     def text(self) -> str:
         """For the next process, as JSON."""

@@ -19,7 +19,7 @@ from typing import Any
 from jinja2 import Template, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import TemplateRuntimeError
-from jinja2.runtime import Context
+from jinja2.runtime import Context, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 #: characters that one text, or items that one list, may have within a template
@@ -111,8 +111,6 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def concatenated(self, escaping: object, parts: tuple[Any, ...]) -> str:
         """What `~` gives."""
-        from jinja2.runtime import markup_join, str_join
-
         text: str = _checked(markup_join(parts) if escaping else str_join(parts))
         return text
 

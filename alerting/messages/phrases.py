@@ -61,11 +61,11 @@ def clean_name(text: str) -> str:
     return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "…"
 
 
-def fit_lines(text: str, *, cap: int = MAX_ANNOTATION) -> str:
-    """Whole lines of `text` up to `cap` characters, and how many were left out."""
+def fit_lines(text: str) -> str:
+    """Whole lines of `text` up to MAX_ANNOTATION characters, and how many were left out."""
     lines = text.split("\n")
     kept = list(lines)
-    while kept and len("\n".join(kept)) > cap:
+    while kept and len("\n".join(kept)) > MAX_ANNOTATION:
         kept.pop()
     if len(kept) == len(lines):
         return text

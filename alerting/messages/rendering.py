@@ -164,9 +164,9 @@ class Renderer:
         if error:
             rows.insert(0, f"(this is the built-in text, because {phrases.clean(error)[:300]})")
         if fmt is Format.TELEGRAM:
-            rows.insert(0, title)
-        escape = SERVICES[fmt].escape if fmt is Format.DISCORD else formats.chat
-        title = escape(title) if escape and fmt in {Format.CHAT, Format.DISCORD} else title
+            rows.insert(0, title)  # and is escaped with them
+        else:
+            title = _plain_escape(fmt)(title)
         body = _as_many_as_fit(rows, title, fmt, room)
         if body is None and room is not None:
             title, body = "", brief(context, fmt, room.total)
@@ -190,6 +190,9 @@ class Renderer:
         if found is None and room is not None:
             title, found = "", (brief(context, fmt, room.total), None)
         body, page = found or ("", None)
+        if not body:
+            # no service takes an empty message
+            raise ValueError("the template gives no text")
         return _message(
             notification,
             fmt,

@@ -19,6 +19,7 @@ from alerting.errors import UsageError
 from alerting.exchanges.coinswitch import answers
 from alerting.exchanges.strict_json import AnswerError
 from alerting.store.history import PastChange, PastMessage, RecordedPoll
+from alerting.terminal import count
 from alerting.units import EXACT, format_duration, plain, rfc3339
 
 _CHANGES = 6
@@ -183,7 +184,7 @@ class _Answer:
         number = self.ruleset.routes.index(route) + 1
         severity = alert.severity or alert.worst
         name = severity.value if severity else "?"
-        receivers = routing.receivers_of(self.ruleset, alert)
+        receivers = routing.receivers_of(self.ruleset, alert, route)
         yield f"  route      as {name}: number {number}, to {', '.join(receivers)}"
         silence = routing.silence_of(memory.silences, alert, now=now)
         if silence is not None:
@@ -233,7 +234,7 @@ def _level_state(level: Level | None, threshold: Threshold) -> str:
 
 
 def _message(message: PastMessage) -> str:
-    tries = f"{message.attempts} attempt{'' if message.attempts == 1 else 's'}"
+    tries = count(message.attempts, "attempt")
     text = f"{_time(message.at)}  {message.reason} to {message.receiver}: {message.status}"
     if message.finished_at is not None:
         text += f" {_time(message.finished_at)}"

@@ -169,9 +169,7 @@ class Monitoring:
         if wrong is not None:
             log.debug("no heartbeat: %s", wrong)
             return
-        poll = self._config.poll
-        recent = 3 * poll.interval + poll.timeout + timedelta(seconds=5)
-        heartbeat.ping_if_due(self._config, since=self._clock() - recent)
+        heartbeat.ping_if_due(self._config, since=self._clock() - self._config.poll.patience)
 
     def _write(self) -> bool:
         if self._metrics_file is None:

@@ -36,12 +36,12 @@ class _Family:
     kind: str = "gauge"
 
 
-def render(view: Overview, *, version: str, most_values: int = MOST_VALUES) -> str:
+def render(view: Overview, *, version: str) -> str:
     """All metrics, at the view's instant; ends with a line feed."""
     families = [
         _Family("alerting_build_info", "Always 1; the version.", [({"version": version}, 1)]),
         *_accounts(view),
-        *_alerts(view, most_values),
+        *_alerts(view),
         *_receivers(view),
     ]
     return "".join(f"{line}\n" for family in families for line in _lines(family))
@@ -81,7 +81,7 @@ def _accounts(view: Overview) -> Iterator[_Family]:
     )
 
 
-def _alerts(view: Overview, most_values: int) -> Iterator[_Family]:
+def _alerts(view: Overview) -> Iterator[_Family]:
     counts: Counter[tuple[str, Severity, State]] = Counter()
     for rule, severities in view.severities.items():
         for severity in severities:
@@ -100,12 +100,12 @@ def _alerts(view: Overview, most_values: int) -> Iterator[_Family]:
     yield _Family(
         "alerting_alert_value",
         "Last value of each pending or firing alert, worst first.",
-        [(_identity(alert), value) for alert, value in valued[:most_values]],
+        [(_identity(alert), value) for alert, value in valued[:MOST_VALUES]],
     )
     yield _Family(
         "alerting_alert_values_omitted",
-        f"Alerts whose value is not exposed, because {most_values} others are.",
-        [({}, max(0, len(valued) - most_values))],
+        f"Alerts whose value is not exposed, because {MOST_VALUES} others are.",
+        [({}, max(0, len(valued) - MOST_VALUES))],
     )
 
 

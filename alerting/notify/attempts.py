@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from alerting.errors import AlertingError
 from alerting.messages.formats import Format
 from alerting.messages.phrases import clean
 from alerting.net import failures
@@ -62,6 +63,16 @@ def attempt(
         retry_after=retry_after,
         payload_refused=payload_refused,
     )
+
+
+def impossible(error: AlertingError) -> Attempt:
+    """It could never be sent, and the error says why."""
+    return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:MAX_REASON])
+
+
+def broken(error: BaseException) -> Attempt:
+    """A mistake of ours while sending: it may have arrived."""
+    return Attempt(outcome=SendOutcome.UNKNOWN, reason=f"internal error: {type(error).__name__}")
 
 
 def verdict(

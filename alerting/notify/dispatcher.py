@@ -15,6 +15,7 @@ from typing import Protocol
 from alerting.errors import AlertingError, LoopError, StoreError
 from alerting.loops import Duty, Loop, Loops, Run
 from alerting.messages.rendering import Renderer
+from alerting.notify.attempts import broken, impossible
 from alerting.notify.receivers import Attempt, Notifier, SendOutcome
 from alerting.notify.settings import ReceiverSettings
 from alerting.store.outbox import LONGEST_HOLD, OutboxRow
@@ -35,7 +36,7 @@ class Retries:
 
 
 RETRIES = Retries()
-# Far beyond a send's own deadline, seconds: what takes longer hangs.
+# Seconds that one message may take, far beyond a send's own deadline: what takes longer hangs.
 _TURN = 120.0
 
 
@@ -91,8 +92,6 @@ class Result:
 
     receiver: str
     attempt: Attempt
-    #: from the evaluation to the end of the attempt
-    took: timedelta
 
 
 class ReceiverWorker:
@@ -153,8 +152,7 @@ class ReceiverWorker:
             attempt.outcome.value,
             attempt.reason,
         )
-        took = max(timedelta(0), now - row.created_at)
-        return Result(receiver=row.receiver, attempt=attempt, took=took)
+        return Result(receiver=row.receiver, attempt=attempt)
 
     def _attempt(self, row: OutboxRow) -> Attempt:
         try:
@@ -171,14 +169,12 @@ class ReceiverWorker:
             )
             return notifier.send(message)
         except AlertingError as error:
-            return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
+            return impossible(error)
         except BaseException as error:
             # a mistake of ours must not end the thread: then nothing would be sent any more; nor
             # must a library that calls sys.exit
             log.exception("receiver %s: sending failed in an unforeseen way", row.receiver)
-            return Attempt(
-                outcome=SendOutcome.UNKNOWN, reason=f"internal error: {type(error).__name__}"
-            )
+            return broken(error)
 
     def _book(
         self, row: OutboxRow, attempt: Attempt, now: datetime, gets_on: Callable[[], None]
@@ -244,7 +240,6 @@ class Dispatcher:
         retries: Retries = RETRIES,
         loops: Loops | None = None,
         on_state: OnState = lambda _what, _error: None,
-        turn: float = _TURN,
     ) -> None:
         self._workers = workers
         self._store = store
@@ -253,8 +248,6 @@ class Dispatcher:
         self._pause = retries.booking.total_seconds()
         self._loops = loops or Loops()
         self._on_state = on_state
-        #: seconds that one message may take before its thread counts as hanging
-        self._turn = turn
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._lanes: dict[str, _Lane] = {}
@@ -278,7 +271,7 @@ class Dispatcher:
             loop_name(name),
             functools.partial(self._work, name, lane),
             duty=Duty.DELIVER,
-            patience=self._turn,
+            patience=_TURN,
             replace=True,
         )
 

@@ -26,6 +26,7 @@ from alerting.engine.model import Alert, Item, Notification, Reason, Severity, S
 from alerting.errors import AlertingError, StoreError
 from alerting.loops import Duty
 from alerting.messages.rendering import Renderer
+from alerting.notify.attempts import broken, impossible
 from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
 from alerting.notify.settings import ReceiverSettings
 
@@ -124,8 +125,13 @@ class Emergency:
             self._told.clear()
         self._send(call)
 
-    def give_up(self, error: AlertingError, *, lasting: timedelta = timedelta()) -> None:
-        """End because of it: whoever starts the next process comes here again."""
+    def give_up(
+        self, error: AlertingError, *, lasting: timedelta = timedelta(), at_once: bool = False
+    ) -> None:
+        """End because of it: whoever starts the next process comes here again.
+
+        `at_once`: it ran well before, so maybe nobody starts it again.
+        """
         now = self._clock()
         with self._lock:
             since = self._failing.at()
@@ -135,7 +141,7 @@ class Emergency:
             call = None
             # nothing is sent either
             after = min(self._after, TELL_AFTER)
-            if not remembered or not timedelta() <= now - since < after:
+            if at_once or not remembered or not timedelta() <= now - since < after:
                 call = self._tell(error, since, now, Duty.JUDGE)
         self._send(call)
 
@@ -202,9 +208,7 @@ class Emergency:
         try:
             attempt = _attempt(receiver, _notification(receiver.name, call))
         except BaseException as error:  # noqa: BLE001 - the others are to be told, whatever it is
-            attempt = Attempt(
-                outcome=SendOutcome.UNKNOWN, reason=f"internal error: {type(error).__name__}"
-            )
+            attempt = broken(error)
         accepted = attempt.outcome is SendOutcome.ACCEPTED
         outcomes.append(accepted)
         if accepted and self._told_at == call.at:
@@ -246,7 +250,7 @@ def _attempt(receiver: ReceiverSettings, notification: Notification) -> Attempt:
     try:
         notifier = build_notifier(receiver)
     except AlertingError as error:
-        return Attempt(outcome=SendOutcome.PERMANENT, reason=str(error)[:200])
+        return impossible(error)
     message = Renderer(overrides=None).plain(
         notification,
         notifier.format,

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from alerting.engine import samples
 from alerting.engine.feeds import Scope
-from alerting.engine.model import Notification, PollFailure, Snapshot, State
+from alerting.engine.model import Notification, PollFailure, PollOutcome, Snapshot, State
 from alerting.engine.rules import Rule, Ruleset
 from alerting.ruletest.case import (
     Case,
@@ -57,7 +57,7 @@ class Comparer:
             return None
         if not alerts and expected.state is State.INACTIVE:
             return None
-        alerts = alerts or quiet_alerts(self.case, self.ruleset, step, about=[expected])
+        alerts = alerts or quiet_alerts(self.case.outcome(step), self.ruleset, about=[expected])
         text = "; ".join(state_text(each) for each in alerts) or "inactive"
         return Difference(expectation=expected, found=text, step=step)
 
@@ -148,10 +148,9 @@ def _is_notified(expected: NotifiedExpected | NotNotifiedExpected, message: Noti
 
 
 def quiet_alerts(
-    case: Case, ruleset: Ruleset, step: int, *, about: Iterable[Expectation]
+    outcome: PollOutcome, ruleset: Ruleset, *, about: Iterable[Expectation]
 ) -> list[AlertState]:
     """The alerts that expectations name as if inactive, with the values that their rules have."""
-    outcome = case.outcome(step)
     if isinstance(outcome, PollFailure):
         return []
     return [

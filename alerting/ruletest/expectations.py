@@ -9,7 +9,7 @@ from typing import Any
 from alerting.config.report import Report, misspelt
 from alerting.config.values import nearest, show
 from alerting.config.yaml_reader import Path as KeyPath
-from alerting.engine.feeds import LABELS, SCOPES
+from alerting.engine.feeds import LABELS, SCOPES, Scope
 from alerting.engine.model import Severity, State
 from alerting.engine.rules import (
     BLIND,
@@ -38,10 +38,11 @@ _ONLY_WITH: Mapping[str, tuple[str, ...]] = {
     "since": ("not_notified",),
 }
 _LABELS = (*LABELS, "undefined_rule")
+_ACCOUNT_LABELS = SCOPES[Scope.ACCOUNT].labels
 _BUILTIN_LABELS = {
-    BLIND: ("account",),
-    SUSPECT_DATA: ("account",),
-    RULE_UNDEFINED: ("account", "undefined_rule"),
+    BLIND: _ACCOUNT_LABELS,
+    SUSPECT_DATA: _ACCOUNT_LABELS,
+    RULE_UNDEFINED: (*_ACCOUNT_LABELS, "undefined_rule"),
 }
 
 

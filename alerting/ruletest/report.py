@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from alerting.engine.model import PollFailure
+from alerting.engine.model import PollFailure, PollOutcome
 from alerting.engine.rules import Ruleset
 from alerting.errors import UsageError
 from alerting.ruletest.case import Case, Expectation
@@ -15,6 +15,7 @@ from alerting.ruletest.differences import quiet_alerts
 from alerting.ruletest.outcome import AlertState, EvaluatedStep, Result
 from alerting.ruletest.series import Cell, Gap, Track
 from alerting.ruletest.words import notified_text, state_text
+from alerting.terminal import count
 from alerting.units import format_duration, plain
 
 # A timeline shows so many lines before and after the first difference.
@@ -87,18 +88,19 @@ class TimelineWriter:
     def lines(self, index: int, step: EvaluatedStep) -> tuple[str, ...]:
         """The values, the alerts as they stood then, and who was told."""
         values = ", ".join(f"{name} {_cell(track.at(index))}" for name, track in self.moving)
-        if isinstance(self.case.outcome(index), PollFailure):
+        outcome = self.case.outcome(index)
+        if isinstance(outcome, PollFailure):
             values = "the poll failed"
         return (
             *([values] if values else []),
-            *(state_text(each) for each in self._alerts(index, step)),
+            *(state_text(each) for each in self._alerts(outcome, step)),
             *(notified_text(each) for each in step.sent),
         )
 
-    def _alerts(self, index: int, step: EvaluatedStep) -> list[AlertState]:
+    def _alerts(self, outcome: PollOutcome, step: EvaluatedStep) -> list[AlertState]:
         """Those in question first, then the file's in its order, then the built-in ones."""
         active = [(each.rule, each.labels) for each in step.alerts]
-        quiet = quiet_alerts(self.case, self.ruleset, index, about=self.about)
+        quiet = quiet_alerts(outcome, self.ruleset, about=self.about)
         alerts = [each for each in quiet if (each.rule, each.labels) not in active]
         first = {each.alert for each in self.about}
         places = {rule.name: place for place, rule in enumerate(self.ruleset.rules)}
@@ -165,8 +167,7 @@ def write_junit(path: Path, ran: Sequence[CaseRun]) -> None:
             place = {"classname": file, "name": case.name, "time": seconds}
             element = ET.SubElement(suite, "testcase", place)
             if case.differences:
-                plural = "" if case.differences == 1 else "s"
-                message = f"{case.differences} expectation{plural} not met"
+                message = f"{count(case.differences, 'expectation')} not met"
                 failure = ET.SubElement(element, "failure", message=message)
                 failure.text = "\n".join(case.lines)
     root.attrib |= _figures(ran)

@@ -17,7 +17,7 @@ from alerting.config.load import Secrets, load_config
 from alerting.config.report import Report, keys_of, kind_of, misspelt, read_as
 from alerting.config.schema import Section
 from alerting.config.values import BadValueError, nearest, show
-from alerting.config.yaml_reader import MAX_BYTES, Document, Number, read_bytes
+from alerting.config.yaml_reader import Number, read_file
 from alerting.config.yaml_reader import Path as KeyPath
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
 from alerting.engine.rules import Ruleset
@@ -40,7 +40,7 @@ _TOKEN = re.compile(r"\S+")
 
 def load_tests(path: Path) -> RuleTests:
     """The test file at `path`; a ConfigError has all that is wrong with it and with its rules."""
-    report = Report(_read(path))
+    report = Report(read_file(path, kind="a test file", example="rules.example.test.yaml"))
     if not isinstance(report.document.data, dict):
         keys = ", ".join(keys_of(TestsSection))
         kind = kind_of(report.document.data)
@@ -57,23 +57,6 @@ def load_tests(path: Path) -> RuleTests:
     if problems or ruleset is None:
         raise ConfigError(problems)
     return RuleTests(path=path, ruleset=ruleset, cases=tuple(case for case in cases if case))
-
-
-def _read(path: Path) -> Document:
-    try:
-        with path.open("rb") as file:
-            document = read_bytes(file.read(MAX_BYTES + 1), file=str(path))
-    except FileNotFoundError:
-        message = "there is no such file"
-    except IsADirectoryError:
-        message = "is a directory; a test file is needed"
-    except (OSError, ValueError) as error:
-        message = f"cannot be read: {getattr(error, 'strerror', None) or 'no usable path'}"
-    else:
-        if document.data is not None or document.problems:
-            return document
-        message = "is empty; see rules.example.test.yaml"
-    raise ConfigError([Problem(file=str(path), line=1, column=1, path="", message=message)])
 
 
 def _rules(report: Report, path: Path, name: str | None) -> tuple[Ruleset | None, list[Problem]]:
@@ -148,7 +131,7 @@ class _CaseReader:
                 ruleset=self.ruleset,
                 known=known,
             ).read()
-            for index, each in enumerate(self.section.expect or ())
+            for index, each in enumerate(self.section.expect)
         ]
         return tuple(each for each in found if each)
 
@@ -191,7 +174,7 @@ class _CaseReader:
     def _rows(self) -> dict[str, Row]:
         return {
             symbol: self._row((*self.path, "symbols", symbol), each)
-            for symbol, each in (self.section.symbols or {}).items()
+            for symbol, each in self.section.symbols.items()
         }
 
     def _row(self, path: KeyPath, section: RowSection) -> Row:
@@ -225,10 +208,8 @@ class _CaseReader:
     def _steps(self, tracks: Iterable[Track]) -> int:
         """As many as the longest series has; without any, up to the last instant expected."""
         interval = self.section.interval
-        if interval is None:
-            return 0
         lengths = [len(track.cells) for track in tracks if not track.constant]
-        last = max((each.at for each in self.section.expect or () if each.at), default=timedelta(0))
+        last = max((each.at for each in self.section.expect if each.at), default=timedelta(0))
         steps = max(lengths) if lengths else last // interval + 1
         path = (*self.path, "interval")
         if steps > MAX_STEPS and not lengths:
@@ -246,8 +227,7 @@ class _CaseReader:
             return  # rows alone make a wallet in which everything is locked
         if any(misspelt(self.report, *place) for place in self._places(needed)):
             return
-        tracks = [*wallet.values(), *_tracks_of(rows)]
-        if all(any(track.at(k) is Gap.FAILED for track in tracks) for k in range(steps)):
+        if all(any(track.at(k) is Gap.FAILED for track in wallet.values()) for k in range(steps)):
             return
         both = " and ".join(needed)
         self.report.value(self.path, f"gives neither of {both}; the wallet needs one of them")

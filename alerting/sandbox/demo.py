@@ -8,7 +8,6 @@ import textwrap
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,7 +156,7 @@ def _play(screen: _Screen, exchange: LoopbackExchange, daemon: Daemon) -> None:
 
 
 def _summarise(screen: _Screen, received: list[Received], requests: int) -> bool:
-    kinds = Counter(kind for message in received for kind in _kinds(message))
+    kinds = Counter(map(_kind, received))
     boxes = Counter(message.box for message in received)
     told = ", ".join(f"{count} to {box}" for box, count in sorted(boxes.items()))
     reasons = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
@@ -175,16 +174,10 @@ def _summarise(screen: _Screen, received: list[Received], requests: int) -> bool
     return {"firing", "escalated", "eased", "resolved"} <= set(kinds)
 
 
-def _kinds(message: Received) -> Iterator[str]:
+def _kind(message: Received) -> str:
     words = message.title.upper()
-    if "RESOLVED" in words:
-        yield "resolved"
-    elif "ESCALATED" in words:
-        yield "escalated"
-    elif "EASED" in words:
-        yield "eased"
-    else:
-        yield "firing"
+    kinds = ("resolved", "escalated", "eased")
+    return next((kind for kind in kinds if kind.upper() in words), "firing")
 
 
 def _wrapped(line: str) -> list[str]:

@@ -117,8 +117,10 @@ class Cycle:
 
     def _recorded(self, poll: Poll) -> Poll | None:
         """What is kept of a poll for the history."""
-        if not self.keep_history or poll.body is None:
-            return poll if self.keep_history else None
+        if not self.keep_history:
+            return None
+        if poll.body is None:
+            return poll
         return replace(poll, body=REDACTOR.redact_answer(poll.body))
 
     def judge_safely(self, poll: Poll) -> None:
@@ -147,15 +149,12 @@ class Cycle:
 
     def housekeep(self) -> None:
         """What has no poll of its own: the program, accounts that are gone, threads asleep."""
-        self.forget_removed()
         try:
+            # first: what is wrong with who left the file must not keep it from being judged
             self.judge_program()
-        except StoreError:
-            raise
-        except BaseException:
-            # the daemon must go on judging accounts, whatever is wrong with this
-            log.exception("the program's own alerts could not be judged")
-        self.dispatcher.wake()
+            self.forget_removed()
+        finally:
+            self.dispatcher.wake()
 
     def forget_removed(self) -> None:
         """End what belongs to accounts and receivers that left the rules file."""

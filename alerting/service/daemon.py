@@ -25,6 +25,8 @@ log = logging.getLogger("alerting")
 
 # A look around lasts moments, and where the state file is locked, some times its patience.
 _LOOK_PATIENCE = 60.0
+#: what `on_state` is told of besides accounts: the alerts about the program itself
+OWN_ALERTS = "the program's own alerts"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,13 +88,12 @@ class Daemon:
         self._main.begin()
         cycle.forget_removed()
         cycle.dispatcher.wake()
-        patience = (3 * self._poll.interval + self._poll.timeout).total_seconds() + 5
         for name, poller in self._pollers.items():
             self._accounts[name] = self._loops.start(
                 f"account {name}",
                 functools.partial(self._account_loop, name, poller),
                 duty=Duty.JUDGE,
-                patience=patience,
+                patience=self._poll.patience.total_seconds(),
             )
         self._systemd.notify("READY=1")
         changed = self._watch()
@@ -138,8 +139,7 @@ class Daemon:
                     program_due = 0.0
                 if time.monotonic() >= program_due:
                     program_due = time.monotonic() + self._loop.program_every
-                    self._judge_for_stalled()
-                    self._cycle.housekeep()
+                    self._look_after_program()
                 if time.monotonic() >= prune_due:
                     prune_due = time.monotonic() + prune_every
                     self._cycle.prune()
@@ -156,6 +156,21 @@ class Daemon:
     def stalled(self) -> list[str]:
         """Loops that do not get on."""
         return [trouble.name for trouble in self._loops.look()]
+
+    def _look_after_program(self) -> None:
+        """Judge what has no poll of its own; where it cannot be, that is told as of an account."""
+        error: AlertingError | None = None
+        try:
+            self._judge_for_stalled()
+            self._cycle.housekeep()
+        except StoreError as failure:
+            log.error("%s; trying again", failure)  # noqa: TRY400 - a user's disk, not a bug
+            error = failure
+        except BaseException as failure:
+            # the daemon must go on judging accounts, whatever is wrong with this
+            log.exception("%s could not be judged", OWN_ALERTS)
+            error = LoopError(f"judging {OWN_ALERTS} fails ({type(failure).__name__})")
+        self._on_state(OWN_ALERTS, error)
 
     def _judge_for_stalled(self) -> None:
         """An account that nobody reads is judged blind all the same."""

@@ -183,12 +183,12 @@ class Systemd:
                 return
 
 
+# A shutdown that hangs longer than this ends the process at once.
+_SHUTDOWN_SECONDS = 15.0
+
+
 class Signals:
     """SIGHUP, SIGTERM and SIGINT, for the main thread of a process."""
-
-    def __init__(self, *, shutdown_seconds: float = 15.0) -> None:
-        #: a shutdown that hangs longer than this ends the process at once
-        self._shutdown_seconds = shutdown_seconds
 
     def on_reload(self, ask: Callable[[], None]) -> None:
         """SIGHUP asks for the rules file to be loaded."""
@@ -200,7 +200,7 @@ class Signals:
         def end(number: int, _frame: FrameType | None) -> None:
             stop()
             signal.signal(number, signal.SIG_DFL)
-            last_resort = threading.Timer(self._shutdown_seconds, os._exit, args=(0,))
+            last_resort = threading.Timer(_SHUTDOWN_SECONDS, os._exit, args=(0,))
             last_resort.daemon = True
             last_resort.start()
 

@@ -25,7 +25,7 @@ from alerting.notify.dispatcher import Result, loop_name
 from alerting.notify.last_resort import Emergency
 from alerting.service.build import build_clients, build_cycle
 from alerting.service.clock import SteadyClock, Uptime, keep_safely, uptime
-from alerting.service.daemon import Daemon, LoopSettings
+from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
 from alerting.service.guard import Guard
 from alerting.service.once import CycleResult, run_once
 from alerting.service.process import (
@@ -92,7 +92,7 @@ class _Opened:
         self.emergency.take_over(
             config.receivers,
             after=config.ruleset.blind_after,
-            watched={*config.accounts, *map(loop_name, config.receivers)},
+            watched={*config.accounts, OWN_ALERTS, *map(loop_name, config.receivers)},
         )
 
 
@@ -121,6 +121,8 @@ class Supervisor:
         self._loop = loop
         self._daemon: Daemon | None = None
         self._stopping = False
+        #: a daemon has run and made room for the next one
+        self._took_over = False
 
     def run_once(self, *, show: Callable[[CycleResult], None]) -> bool:
         """One cycle for cron, shown before it is told to who monitors us; True: all went well.
@@ -192,6 +194,7 @@ class Supervisor:
                 if changed is None:
                     guard.stop()
                     return
+                self._took_over = True
                 clients = self._clients(changed, opened, keep=clients, before=config)
                 opened.take_over(changed, before=config, now=self._clock())
                 config = changed
@@ -257,13 +260,14 @@ class Supervisor:
             emergency.give_up(error, lasting=error.lasting)
             raise
         except (StoreError, LoopError) as error:
-            emergency.give_up(error)
+            emergency.give_up(error, at_once=self._took_over)
             raise
         except AlertingError:
             raise
         except Exception as error:
             # a mistake of ours: whoever starts the next process comes here again
-            emergency.give_up(LoopError(f"it ends with {type(error).__name__}"))
+            said = LoopError(f"it ends with {type(error).__name__}")
+            emergency.give_up(said, at_once=self._took_over)
             raise
         finally:
             emergency.wait(seconds=_EMERGENCY_SECONDS)

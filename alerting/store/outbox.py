@@ -63,7 +63,13 @@ class ReceiverStatus:
 # replaced, must not be booked on whatever bears the number now.
 _THIS_CLAIM = "WHERE id = ? AND receiver = ? AND attempts = ? AND claimed_by = ?"
 # Its end stays: it tells when the row was last used.
-_UNCLAIM = "claimed_by = NULL"
+UNCLAIM = "claimed_by = NULL"
+# It waits, and neither this owner is sending it nor another one within its claim.
+LEFT = (
+    "status = 'pending' AND (claimed_by IS NULL OR (claimed_by <> :owner AND claimed_until <= :at))"
+)
+# It died since its receiver, r, last accepted one.
+FAILED = "o.status = 'dead' AND o.finished_at > COALESCE(r.accepted_at, 0)"
 
 # A row that may be sent once it is due: this owner is not sending it, and no older one about the
 # same alert waits. Under another owner's claim it is due when the claim ends.
@@ -146,7 +152,7 @@ class Outbox:
         """
         with self._database.transaction() as connection:
             return connection.execute(
-                f"UPDATE outbox SET {_UNCLAIM}, maybe_sent = 1 "
+                f"UPDATE outbox SET {UNCLAIM}, maybe_sent = 1 "
                 "WHERE claimed_by <> ? AND status = 'pending'",
                 (self._owner,),
             ).rowcount
@@ -236,7 +242,7 @@ class Outbox:
         """It was not accepted, or nobody knows; it is tried again at `next_at`."""
         with self._database.transaction() as connection:
             connection.execute(
-                f"UPDATE outbox SET {_UNCLAIM}, last_reason = ?, next_at = ?, "
+                f"UPDATE outbox SET {UNCLAIM}, last_reason = ?, next_at = ?, "
                 "maybe_sent = CASE WHEN ? THEN 1 ELSE maybe_sent END "
                 f"{_THIS_CLAIM}",
                 (reason, to_micros(next_at), maybe_sent, *self._claim_of(row)),
@@ -246,7 +252,7 @@ class Outbox:
         """The service refused the text itself: the plainest one goes next, at once."""
         with self._database.transaction() as connection:
             connection.execute(
-                f"UPDATE outbox SET {_UNCLAIM}, simplified = 1, last_reason = ?, next_at = ? "
+                f"UPDATE outbox SET {UNCLAIM}, simplified = 1, last_reason = ?, next_at = ? "
                 f"{_THIS_CLAIM}",
                 (reason, to_micros(now), *self._claim_of(row)),
             )
@@ -268,7 +274,7 @@ class Outbox:
         at: int,
     ) -> bool:
         changed = connection.execute(
-            f"UPDATE outbox SET {_UNCLAIM}, status = ?, last_reason = ?, finished_at = ? "
+            f"UPDATE outbox SET {UNCLAIM}, status = ?, last_reason = ?, finished_at = ? "
             f"{_THIS_CLAIM}",
             (status, reason, at, *claim),
         )
@@ -283,10 +289,9 @@ class Outbox:
     def _bury_expired(self, connection: Connection, receiver: str, at: int) -> None:
         """Give up what was tried until its end; what nobody could try meanwhile is tried first."""
         connection.execute(
-            f"UPDATE outbox AS o SET {_UNCLAIM}, status = 'dead', finished_at = :at, "
+            f"UPDATE outbox AS o SET {UNCLAIM}, status = 'dead', finished_at = :at, "
             "last_reason = 'not delivered in time: ' || COALESCE(last_reason, 'no attempt') "
-            "WHERE receiver = :receiver AND status = 'pending' AND expires_at <= :at "
-            "AND (claimed_by IS NULL OR (claimed_by <> :owner AND claimed_until <= :at)) "
+            f"WHERE receiver = :receiver AND expires_at <= :at AND {LEFT} "
             f"AND MAX({_DUE}, created_at) > :late",
             {
                 "receiver": receiver,
@@ -339,10 +344,10 @@ class Receivers:
         """
         with self._database.reading("the outbox") as connection:
             dead = connection.execute(
-                """
+                f"""
                 SELECT o.receiver, COUNT(*), MAX(o.last_reason)
                 FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
-                WHERE o.status = 'dead' AND o.finished_at > COALESCE(r.accepted_at, 0)
+                WHERE {FAILED}
                 GROUP BY o.receiver
                 """
             ).fetchall()
@@ -403,7 +408,7 @@ def prune(connection: Connection, *, before: datetime) -> None:
 
 def doubt_everything(connection: Connection) -> None:
     """Another file took this one's place: perhaps one from before some messages went out."""
-    connection.execute(f"UPDATE outbox SET {_UNCLAIM}, maybe_sent = 1 WHERE status = 'pending'")
+    connection.execute(f"UPDATE outbox SET {UNCLAIM}, maybe_sent = 1 WHERE status = 'pending'")
 
 
 def _limits(at: int) -> dict[str, int]:

@@ -26,7 +26,7 @@ from alerting.errors import StoreError
 from alerting.store import documents
 from alerting.store.database import Connection, Database
 from alerting.store.documents import from_micros, to_micros
-from alerting.store.outbox import REMOVED
+from alerting.store.outbox import FAILED, LEFT, REMOVED, UNCLAIM
 
 # Of an episode that no alert has: whatever fires is news.
 _NO_EPISODE = 0
@@ -82,18 +82,17 @@ class RemovedReceivers:
             rows = connection.execute(
                 "SELECT receiver FROM outbox WHERE status = 'pending' UNION "
                 "SELECT o.receiver FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver "
-                "WHERE o.status = 'dead' AND o.finished_at > COALESCE(r.accepted_at, 0)"
+                f"WHERE {FAILED}"
             )
             return {name for (name,) in rows}
 
     def _end_waiting(self, connection: Connection, receiver: str, at: int) -> list[int]:
         rows = connection.execute(
-            "UPDATE outbox SET status = 'dead', last_reason = ?, finished_at = ?, "
-            "maybe_sent = CASE WHEN claimed_by IS NULL THEN maybe_sent ELSE 1 END, "
-            "claimed_by = NULL, claimed_until = NULL "
-            "WHERE receiver = ? AND status = 'pending' "
-            "AND (claimed_by IS NULL OR (claimed_by <> ? AND claimed_until <= ?)) RETURNING id",
-            (REMOVED, at, receiver, self._owner, at),
+            f"UPDATE outbox SET {UNCLAIM}, status = 'dead', last_reason = :removed, "
+            "finished_at = :at, "
+            "maybe_sent = CASE WHEN claimed_by IS NULL THEN maybe_sent ELSE 1 END "
+            f"WHERE receiver = :receiver AND {LEFT} RETURNING id",
+            {"removed": REMOVED, "at": at, "receiver": receiver, "owner": self._owner},
         )
         return [number for (number,) in rows.fetchall()]
 

@@ -10,8 +10,8 @@ from alerting.cli.ack import acknowledge, find_alert
 from alerting.engine import evaluation
 from alerting.errors import NotFoundError
 from alerting.store.state import Store
-from tests.engine.test_planning import LADDER
 from tests.support.factories import (
+    LADDER,
     T0,
     WARNING,
     make_rule,

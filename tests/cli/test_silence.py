@@ -10,8 +10,8 @@ from alerting.cli.silence import describe, new_silence, parse_matchers
 from alerting.engine.model import Silence
 from alerting.errors import UsageError
 from alerting.store.state import Store
-from tests.engine.test_planning import LADDER
 from tests.support.factories import (
+    LADDER,
     T0,
     S,
     make_rule,

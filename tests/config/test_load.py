@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -23,7 +24,9 @@ from tests.support.rules_files import (
     DATA,
     ENVIRON,
     HOOK,
+    RECEIVERS,
     ROOT,
+    ROUTES,
     RULES,
     SECRET_KEY,
     D,
@@ -769,6 +772,24 @@ def test_a_path_through_a_file_cannot_be_read(tmp_path):
     (tmp_path / "f").write_text("")
     lines = messages(load_config, tmp_path / "f" / "r.yaml", environ={})
     assert lines == ["FILE:1:1: cannot be read: Not a directory"]
+
+
+def test_a_name_that_no_folder_can_have_is_a_problem(load):
+    with pytest.raises(ConfigError) as caught:
+        load(f"templates: {'a' * 300}\n")
+    assert "templates: cannot be looked into: File name too long" in str(caught.value)
+
+
+def test_a_variable_that_is_not_text_is_a_problem_and_not_shown(tmp_path):
+    path = tmp_path / "rules.yaml"
+    path.write_text(ACCOUNTS + RECEIVERS + ROUTES + RULES, encoding="utf-8")
+    url = os.fsdecode(b"json://127.0.0.1/\xff-token")
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, environ=ENVIRON | {"URL": url})
+    assert "receivers.desk.url: the environment variable URL is not text in UTF-8" in str(
+        caught.value
+    )
+    assert "token" not in str(caught.value)
 
 
 def test_a_huge_file_is_not_read(tmp_path):

@@ -59,6 +59,18 @@ def test_a_wrong_file_is_given_as_its_error_once(reloader, path):
     assert reloader.check() is None
 
 
+def test_a_file_whose_reading_fails_unforeseen_is_an_error_that_can_be_told(path, caplog):
+    def load():
+        raise PermissionError("a secret may be in it")
+
+    reloader = Reloader(path, load)
+    reloader.ask()
+    error = reloader.check()
+    assert str(error) == "reading it fails in an unforeseen way (PermissionError)"
+    assert brief(error) == str(error)
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
 def test_a_file_that_is_gone_is_an_error(reloader, path):
     path.unlink()
     reloader.check()

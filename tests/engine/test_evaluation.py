@@ -19,6 +19,7 @@ from tests.support.factories import (
     INFO,
     T0,
     WARNING,
+    S,
     Simulation,
     make_failure,
     make_route,
@@ -433,3 +434,11 @@ def test_a_single_levels_new_severity_keeps_the_state(token):
     simulation.see(outcome(token, T0 + STEP), T0 + STEP)
     assert simulation.states()[0].severity is CRITICAL
     assert [n.reason.value for n in simulation.notifications] == ["firing", "escalated"]
+
+
+def test_the_clock_set_back_ages_nothing():
+    rule = make_rule("floor", "total_available_balance", make_threshold(for_=30))
+    simulation = Simulation(make_ruleset(rule))
+    for at in (T0, T0 - 60 * S, T0 - 45 * S):
+        simulation.see(make_snapshot(make_wallet("90")), at)
+    assert simulation.state_of() == "pending"

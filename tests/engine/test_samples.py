@@ -7,9 +7,21 @@ from decimal import Decimal, localcontext
 import pytest
 
 from alerting.engine.feeds import NAMES, Scope
+from alerting.engine.model import Direction
 from alerting.engine.samples import samples
 from alerting.units import EXACT
-from tests.support.factories import D, make_snapshot, make_symbol, make_wallet
+from tests.support.factories import (
+    D,
+    Simulation,
+    brief,
+    make_rule,
+    make_ruleset,
+    make_snapshot,
+    make_symbol,
+    make_threshold,
+    make_wallet,
+    play,
+)
 
 
 def values_of(snapshot, scope):
@@ -106,3 +118,31 @@ def test_assets_are_never_added_up():
     with localcontext(EXACT):
         unlisted = [s.values["unlisted_margin"] for s in samples(snapshot, Scope.WALLET)]
     assert unlisted == [Decimal(300), Decimal(2)]
+
+
+# ── the account ─────────────────────────────────────────────────────────────
+
+
+def test_account_rules_are_judged_on_failed_polls_too():
+    rule = make_rule(
+        "outage",
+        "poll_failures",
+        make_threshold(threshold="2"),
+        scope=Scope.ACCOUNT,
+        direction=Direction.ABOVE,
+    )
+    simulation = play(Simulation(make_ruleset(rule)), "900 _ _ _ 900")
+    assert brief(simulation) == [(45, "firing"), (60, "resolved")]
+
+
+def test_the_snapshot_age_is_counted_in_seconds_and_ages_with_the_clock():
+    rule = make_rule(
+        "stale",
+        "snapshot_age",
+        make_threshold(threshold="20", for_=15),
+        scope=Scope.ACCOUNT,
+        direction=Direction.ABOVE,
+    )
+    simulation = play(Simulation(make_ruleset(rule)), "900 _ _ _")
+    assert brief(simulation) == [(45, "firing")]
+    assert simulation.states("stale")[0].value == 45

@@ -412,6 +412,7 @@ def test_annotations_are_sandboxed(source):
         pytest.param("{{ 1 / 0 }}", "ivision", id="raises"),
         pytest.param("{{ 'x' * 4000 }}", "too long", id="too-long"),
         pytest.param("{{ alerts[0].nosuch.more }}", "nosuch", id="attribute"),
+        pytest.param("{% if false %}never{% endif %} \n", "gives no text", id="blank"),
     ],
 )
 @pytest.mark.parametrize("fmt", list(Format))

@@ -13,6 +13,7 @@ import pytest
 from alerting.engine import evaluation
 from alerting.errors import AlertingError, StoreError
 from alerting.loops import Loops
+from alerting.messages.formats import Format
 from alerting.messages.rendering import Renderer
 from alerting.notify.dispatcher import RETRIES, Dispatcher, ReceiverWorker, Retries
 from alerting.notify.receivers import Attempt, SendOutcome
@@ -176,6 +177,22 @@ def test_after_deliver_within_it_is_dead(store):
         clock.now = store.next_due("desk")
     assert counts(store) == only(dead=1)
     assert timedelta(hours=23, minutes=50) < clock.now - T0 < timedelta(hours=24, minutes=10)
+
+
+def test_a_thread_that_was_replaced_goes_on_with_the_sender_that_it_had(store):
+    """Only slow, it goes on after another took its message up; what it sends then is sent."""
+
+    class Slow(FakeNotifier):
+        @property
+        def format(self):
+            sender.take_up()
+            return Format.TEXT
+
+    see(store, "900", T0)
+    notifier = Slow()
+    sender = worker(store, notifier, FakeClock())
+    assert sender.deliver_next().attempt == ACCEPTED
+    assert len(notifier.sent) == 1
 
 
 def test_a_receiver_that_could_never_work_is_dead_at_once(store):

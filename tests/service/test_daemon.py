@@ -12,7 +12,7 @@ import pytest
 from alerting.cli import context
 from alerting.config.settings import PollSettings
 from alerting.loops import Loops
-from alerting.service.daemon import Daemon, LoopSettings
+from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
 from tests.support.desk import wait_until
 from tests.support.factories import S
 from tests.support.fakes import FakeMonotonic, FakeNotifier, FakePoller, FakeSystemd
@@ -80,11 +80,17 @@ def test_a_mistake_while_polling_does_not_end_the_thread(rig):
     thread.join(5)
 
 
-def test_a_mistake_about_the_program_does_not_end_the_daemon(rig, monkeypatch):
-    work, systemd = rig(desk=FakeNotifier()), FakeSystemd()
+def test_a_mistake_about_the_program_does_not_end_the_daemon_and_is_told(rig, monkeypatch):
+    work, systemd, told = rig(desk=FakeNotifier()), FakeSystemd(), {}
     monkeypatch.setattr(work.cycle, "judge_program", lambda: 1 / 0)
-    daemon, thread = run_daemon(work, systemd, main=FakePoller(seen("2000")))
+    daemon, thread = run_daemon(
+        work, systemd, main=FakePoller(seen("2000")), on_state=told.__setitem__
+    )
     wait_until(lambda: systemd.said.count("WATCHDOG=1") > 2)
+    wait_until(lambda: told.get(OWN_ALERTS))
+    assert str(told[OWN_ALERTS]) == ("judging the program's own alerts fails (ZeroDivisionError)")
+    monkeypatch.undo()
+    wait_until(lambda: told[OWN_ALERTS] is None)
     daemon.stop()
     thread.join(5)
 

@@ -22,9 +22,9 @@ from alerting.notify.settings import ReceiverSettings
 from alerting.sandbox.exchange import LoopbackExchange, Special
 from alerting.sandbox.inbox import Inbox
 from alerting.store.state import Store
-from tests.service.test_supervisor import NOBODY, Running
 from tests.support.desk import TIGHTER, falling, wait_until
 from tests.support.faults import Fault
+from tests.support.running import NOBODY, Running
 from tests.support.servers import HttpServer, Reply
 
 

@@ -3,95 +3,20 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Mapping
+import sqlite3
 from datetime import timedelta
-from types import MappingProxyType
 
 import pytest
 
 from alerting.cli import context
-from alerting.config.load import load_config
-from alerting.config.reload import Reloader
 from alerting.errors import StoreError, UsageError
 from alerting.notify.last_resort import Emergency
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
-from alerting.service.daemon import LoopSettings
-from alerting.service.supervisor import Supervisor
 from alerting.store.outbox import Outbox
 from tests.support.broken_answers import as_script, broken_answers
-from tests.support.desk import TIGHTER, Desk, falling, wait_until, without_phone
-
-
-class FakeSignals:
-    """Keeps what a signal would call."""
-
-    def on_reload(self, ask):
-        self.hang_up = ask
-
-    def on_end(self, stop):
-        self.terminate = stop
-
-
-class Running(Desk):
-    """A desk whose daemon is a thread of this process, and looks around often."""
-
-    thread = None
-    #: what the environment says otherwise
-    more: Mapping[str, str] = MappingProxyType({})
-
-    def load(self):
-        return load_config(self.path, environ=self.environ(**self.more))
-
-    def begin(self, *, edit=lambda: None, clock=context.now, wait=True):
-        """Start; `edit` happens after the file was read."""
-        self.signals = FakeSignals()
-        # looked up at each call: a test may replace it
-        reloader = Reloader(self.path, lambda: self.load())  # noqa: PLW0108
-        config = self.load()
-        edit()
-        supervisor = Supervisor(
-            config,
-            self.folder / "alerting.db",
-            clock=clock,
-            signals=self.signals,
-            loop=LoopSettings(look_every=0.02, program_every=0.1),
-        )
-        self.error = None
-
-        def run():
-            try:
-                supervisor.run(reloader=reloader, environ={}, listen=None)
-            except BaseException as error:
-                self.error = error
-
-        self.thread = threading.Thread(target=run)
-        self.thread.start()
-        wait_until(lambda: not wait or self.exchange.requests or self.error)
-
-    def end(self):
-        self.signals.terminate()
-        self.ended()
-
-    def ended(self):
-        """It ends by itself, and well."""
-        self.thread.join(20)
-        assert (self.thread.is_alive(), self.error) == (False, None)
-
-    def told(self, *words, box="desk"):
-        wait_until(lambda: any(all(word in t for word in words) for t in self.titles(box)))
-
-    def take_over(self, change=lambda: None, **settings):
-        """Write the file, changed, and wait until the daemon works by it."""
-        before = self.reloads()
-        self.write(**settings)
-        change()
-        self.signals.hang_up()
-        wait_until(lambda: self.reloads() > before)
-
-    def reloads(self):
-        return self.caplog.text.count("rules file taken over")
+from tests.support.desk import TIGHTER, falling, wait_until, without_phone
+from tests.support.running import NOBODY, FakeSignals, Running
 
 
 @pytest.fixture
@@ -174,8 +99,6 @@ def test_a_stop_during_the_start_is_not_lost(desk, monkeypatch, when):
 
 # ── receivers that leave and come back ──────────────────────────────────────
 
-NOBODY = {"PHONE_URL": "json://127.0.0.1:1/nobody"}
-
 
 def test_a_receiver_that_comes_back_is_told_what_is_true_by_then(desk):
     desk.exchange.wallet = falling("200")
@@ -218,9 +141,12 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     desk.exchange.wallet = falling("900")
     desk.begin()
     wait_until(lambda: len(desk.titles()) == 1)
-    desk.exchange.wallet = falling("2000")
     # the last one over and over, so that what it leads to is seen before a good one follows
     desk.exchange.script = answers + [answers[-1]] * 100_000
+    # only now, so that the last answer before the script is no good one
+    begun = desk.exchange.left
+    wait_until(lambda: desk.exchange.left < begun)
+    desk.exchange.wallet = falling("2000")
     wait_until(lambda: desk.exchange.left < 100_000 - 2 or not desk.thread.is_alive(), seconds=90)
     firing = [t for t in desk.titles() if "RESOLVED" in t and "available" in t]
     desk.exchange.script = None
@@ -229,6 +155,40 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     assert firing == []
     ours = [record for record in caplog.records if record.name.startswith("alerting")]
     assert [record for record in ours if record.exc_info] == []
+
+
+@pytest.mark.parametrize("damaged", ["", "old"], ids=["the-programs-own", "an-account-that-left"])
+def test_damage_in_what_no_poll_reads_is_told_and_keeps_no_other_alert_back(desk, damaged):
+    """Judging accounts works, so nobody else would notice."""
+    desk.write(blind_after="500ms")
+    desk.exchange.wallet = falling("2000")
+    desk.begin()
+    connection = sqlite3.connect(desk.folder / "alerting.db", timeout=20)
+    with connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO accounts (name, document, evaluated_at) VALUES (?, '{', 0)",
+            (damaged,),
+        )
+    connection.close()
+    desk.path.write_text("nonsense: 1\n", encoding="utf-8")
+    desk.told("state file unusable")
+    if damaged:
+        desk.told("config-invalid")
+    desk.end()
+
+
+def test_a_reload_while_the_state_is_unusable_is_told_before_the_daemon_ends(desk, caplog):
+    """Maybe nobody starts it again."""
+    desk.exchange.wallet = falling("2000")
+    desk.begin()
+    garbage = desk.folder / "garbage"
+    garbage.write_bytes(b"this is no database " * 500)
+    garbage.replace(desk.folder / "alerting.db")
+    wait_until(lambda: "this poll is not judged" in caplog.text)
+    desk.signals.hang_up()
+    desk.thread.join(20)
+    assert isinstance(desk.error, StoreError)
+    desk.told("state file unusable")
 
 
 def test_a_sigterm_between_two_daemons_of_a_reload_is_heard(desk, monkeypatch):

@@ -79,6 +79,15 @@ def make_rule(
     )
 
 
+LADDER = make_rule(
+    "floor",
+    "total_available_balance",
+    make_threshold(INFO, "2000"),
+    make_threshold(WARNING, "1000"),
+    make_threshold(CRITICAL, "250"),
+)
+
+
 def make_ruleset(
     *rules, routes=None, receivers=("desk",), accounts=("main",), blind_after=120, **kw
 ):
@@ -152,7 +161,10 @@ def make_failure(kind=FailureKind.NETWORK, text="connection refused", account="m
 
 @dataclass
 class Simulation:
-    """The engine on a simulated clock, with receivers that accept everything at once."""
+    """One account on a simulated clock; rules and memory may be exchanged between two steps.
+
+    Not the engine's: `replay` is held against it.
+    """
 
     ruleset: Ruleset
     account: str = "main"
@@ -171,13 +183,9 @@ class Simulation:
         return self.take(step)
 
     def take(self, step):
-        told = {
-            key: entry
-            if entry.receiver in self.stuck
-            else replace(entry, waiting=False, delivered=entry.delivered or entry.waiting)
-            for key, entry in step.memory.notified.items()
-        }
-        self.memory = replace(step.memory, notified=told)
+        sent, delivered = step.memory.notified, evaluation.all_delivered(step.memory)
+        stuck = {key: entry for key, entry in sent.items() if entry.receiver in self.stuck}
+        self.memory = replace(delivered, notified={**delivered.notified, **stuck})
         self.transitions += step.transitions
         self.notifications += step.notifications
         return step
@@ -202,3 +210,25 @@ class Simulation:
             for n in self.notifications
             if receiver in (None, n.receiver)
         ]
+
+
+def play(simulation, tokens, *, step=15 * S, start=T0):
+    """`_` is a failed poll; a number the available balance."""
+    for number, token in enumerate(str(tokens).split()):
+        at = start + number * step
+        outcome = make_failure() if token == "_" else make_snapshot(make_wallet(token), at=at)
+        simulation.see(outcome, at)
+    return simulation
+
+
+def brief(simulation, receiver="desk"):
+    return [(at, reason) for at, _, reason, _ in simulation.sent(receiver)]
+
+
+def messages_about(simulation, rule):
+    return [
+        (int((n.observed_at - T0).total_seconds()), i.reason.value, i.alert.detail)
+        for n in simulation.notifications
+        for i in n.items
+        if i.alert.rule == rule
+    ]

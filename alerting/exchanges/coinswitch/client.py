@@ -26,7 +26,7 @@ from alerting.errors import AlertingError
 from alerting.exchanges.account import AccountSettings
 from alerting.exchanges.coinswitch.answers import message_of, parse_server_time, parse_wallet
 from alerting.exchanges.coinswitch.keys import credentials_problem, sign
-from alerting.exchanges.rate_limit import LONGEST_PAUSE, Pace
+from alerting.exchanges.rate_limit import Pace
 from alerting.exchanges.strict_json import AnswerError, decode
 from alerting.net.adapter import DeadlineAdapter
 from alerting.net.deadline import Deadline
@@ -41,7 +41,6 @@ MAX_ERROR_BODY = 64 * 1024
 CLOCK_TOLERANCE = timedelta(seconds=5)
 DEFAULT_RETRY_AFTER = timedelta(seconds=60)
 SHORTEST_RETRY_AFTER = timedelta(seconds=1)
-LONGEST_RETRY_AFTER = LONGEST_PAUSE
 
 _CHUNK = 16 * 1024
 
@@ -403,7 +402,7 @@ class WalletClient:
 
     def _block(self, kind: FailureKind, text: str, wait: timedelta) -> _PollError:
         pause = self._pace.pause(kind, REDACTOR.redact(text), wait)
-        return _PollError(kind, pause.text, retry_after=wait)
+        return _PollError(kind, pause.text, retry_after=pause.left)
 
 
 def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:
@@ -417,9 +416,9 @@ def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:
 
 
 def _retry_after(answer: _Answer) -> timedelta | None:
-    """What the answer asks for, clamped; None where it asks for nothing readable."""
+    """What the answer asks for, a second at least; None where it asks for nothing readable."""
     wait = retry_after(answer.headers.get("retry-after", ""), now=answer.at)
-    return None if wait is None else min(max(wait, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER)
+    return None if wait is None else max(wait, SHORTEST_RETRY_AFTER)
 
 
 def _redirect_text(answer: _Answer) -> str:

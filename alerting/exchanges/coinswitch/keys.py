@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alerting.exchanges.account import AccountSettings
 from alerting.redaction import Secret
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 _HEX_KEY = re.compile(r"[0-9a-fA-F]+")
 _HEADER_SAFE = re.compile(r"[!-~]+")
@@ -16,9 +18,8 @@ _HEADER_SAFE = re.compile(r"[!-~]+")
 
 def sign(secret_seed_hex: str, method: str, path_with_query: str, epoch_ms: int) -> str:
     """The request's Ed25519 signature in hex; the path is signed URL-decoded, the body never."""
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_seed_hex[:64]))
     message = f"{method.upper()}{unquote_plus(path_with_query)}{epoch_ms}"
-    return key.sign(message.encode("utf-8")).hex()
+    return _private_key(secret_seed_hex).sign(message.encode("utf-8")).hex()
 
 
 def secret_key_problem(secret: Secret) -> str | None:
@@ -50,8 +51,14 @@ def check_key_pair(account: AccountSettings) -> str | None:
 
 
 def _public_half(secret_hex: str) -> str:
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_hex[:64]))
-    return key.public_key().public_bytes_raw().hex()
+    return _private_key(secret_hex).public_key().public_bytes_raw().hex()
+
+
+def _private_key(secret_hex: str) -> Ed25519PrivateKey:
+    # here, so that reading a rules file does not load cryptography
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret_hex[:64]))
 
 
 def credentials_problem(account: AccountSettings) -> str | None:

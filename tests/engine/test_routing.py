@@ -1,4 +1,4 @@
-"""Silences, acknowledgements, mutes, flapping, growing repeats: told later, never told wrong."""
+"""Routes; silences, acknowledgements, mutes, flapping, repeats: told later, never told wrong."""
 
 from __future__ import annotations
 
@@ -8,18 +8,26 @@ from decimal import Decimal
 
 import pytest
 
-from alerting.engine.model import Ack, Silence
+from alerting.engine import routing
+from alerting.engine.feeds import Scope
+from alerting.engine.model import Ack, Direction, Silence
 from alerting.engine.mute_windows import Window
 from alerting.engine.rules import Flapping, Repeat
-from tests.engine.test_planning import LADDER, brief, play
 from tests.support.factories import (
     CRITICAL,
+    LADDER,
     T0,
     M,
     S,
     Simulation,
+    brief,
     make_route,
+    make_rule,
     make_ruleset,
+    make_snapshot,
+    make_symbol,
+    make_threshold,
+    play,
 )
 
 STEP = 15 * S
@@ -40,6 +48,42 @@ def silenced(*silences, **kw):
     simulation = Simulation(make_ruleset(LADDER, **kw))
     simulation.memory = replace(simulation.memory, silences=silences)
     return simulation
+
+
+# ── routes ──────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("match", "taken"),
+    [
+        pytest.param({"severity": "critical"}, True, id="severity"),
+        pytest.param({"severity": "info"}, False, id="other-severity"),
+        pytest.param({"severity": ["info", "critical"]}, True, id="one-of-a-list"),
+        pytest.param({"rule": "lo*"}, True, id="glob"),
+        pytest.param({"rule": ["*", "!load"]}, False, id="excluded"),
+        pytest.param({"account": "main", "symbol": "BTC*"}, True, id="all-match"),
+        pytest.param({"account": "main", "symbol": "ETH*"}, False, id="one-does-not"),
+        pytest.param({"team": "risk"}, True, id="label-of-the-rule"),
+        pytest.param({"team": "other"}, False, id="other-label-of-the-rule"),
+        pytest.param({"receiver": "x"}, False, id="label-it-does-not-have"),
+    ],
+)
+def test_the_first_route_that_matches_takes_the_alert(match, taken):
+    rule = make_rule(
+        "load",
+        "blocked_balance",
+        make_threshold(CRITICAL, "50"),
+        scope=Scope.SYMBOL,
+        direction=Direction.ABOVE,
+        labels={"team": "risk"},
+    )
+    routes = (make_route("phone", **match), make_route("desk"))
+    simulation = Simulation(make_ruleset(rule, routes=routes, receivers=("desk", "phone")))
+    simulation.see(make_snapshot(symbols=[make_symbol("BTCUSDT", "60")]), T0)
+    assert [n.receiver for n in simulation.notifications] == ["phone" if taken else "desk"]
+
+
+# ── silences ────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
@@ -291,6 +335,14 @@ def test_news_start_the_reminders_anew():
     ruleset = make_ruleset(LADDER, routes=(make_route("desk", repeat=repeat),))
     simulation = play(Simulation(ruleset), "900 900 900 900 200 200 200")
     assert brief(simulation)[1:] == [(30, "repeat"), (60, "escalated"), (90, "repeat")]
+
+
+@pytest.mark.parametrize(
+    ("late", "counts_from"),
+    [pytest.param(1 * M, T0, id="prompt"), pytest.param(61 * S, T0 + 61 * S, id="late")],
+)
+def test_a_late_delivery_starts_the_repeat_interval(late, counts_from):
+    assert routing.notified_when(T0, T0 + late) == counts_from
 
 
 # ── flapping ────────────────────────────────────────────────────────────────
