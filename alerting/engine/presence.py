@@ -1,0 +1,212 @@
+"""Which rows are there, which are missing, and which are gone.
+
+A symbol row is gone when two good answers in a row lack it and its margin has left the wallet's
+totals. While the totals still hold it (what they hold beyond the listed rows has grown by more than
+half of it), the row is only missing, which is a flaw. A settlement row that is away is a flaw of
+its asset; when it has stayed away for long enough, in answers that are good otherwise, it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+from alerting.engine import integrity
+from alerting.engine.feeds import MARGINS, Scope
+from alerting.engine.integrity import Doubts, row_labels
+from alerting.engine.lifecycle import Trust
+from alerting.engine.model import AccountState, Flaw, SeenRow, Snapshot, SymbolRow
+from alerting.engine.rules import Rule
+from alerting.units import ZERO
+
+# A position whose row is missing from so many good snapshots counts as closed.
+GONE_AFTER = 2
+
+_BLOCKED = "blocked_balance"
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sighting:
+    """What a snapshot is, in the light of what is remembered of its account."""
+
+    #: with a row for each that is there but cannot be read
+    snapshot: Snapshot
+    flaws: tuple[Flaw, ...]
+    doubts: Doubts
+    #: the account with the rows and assets that it has by now
+    account: AccountState
+    #: labels of what is not there and not gone either
+    absent: tuple[Mapping[str, str], ...]
+    #: settlement assets that are gone for good
+    gone: frozenset[str]
+
+    def trust(self, rule: Rule, labels: Mapping[str, str]) -> Trust:
+        """How far a rule's value for a row can be trusted."""
+        return self.doubts.sample(labels, rule.names) if self.flaws else Trust.GOOD
+
+
+def look(
+    snapshot: Snapshot,
+    account: AccountState,
+    *,
+    tolerance: Decimal,
+    observed: timedelta,
+    forget_after: timedelta,
+) -> Sighting:
+    """Compare a snapshot with what is remembered; `observed` is seen time since the one before."""
+    known = {_key(each.row): each for each in account.rows}
+    found = integrity.flaws(snapshot, known_assets=account.assets, tolerance=tolerance)
+    snapshot = _completed(snapshot, known.values(), Doubts(found))
+    rows = _Rows(snapshot, account, known, Doubts(found))
+    missing = list(rows.missing())
+    found += missing
+    away = _away(snapshot, account, found, observed)
+    gone = frozenset(asset for asset, since in away.items() if since >= forget_after)
+    flaws = tuple(flaw for flaw in found if flaw not in [integrity.gone(asset) for asset in gone])
+    present = {wallet.base_asset for wallet in snapshot.wallets}
+    kept = [each for each in rows.kept(missing) if each.row.base_asset not in gone]
+    account = replace(
+        account,
+        assets=account.assets - gone | present,
+        away={asset: since for asset, since in away.items() if asset not in gone},
+        rows=tuple(kept),
+        unlisted={a: each for a, each in rows.unlisted(kept).items() if a not in gone},
+    )
+    listed = {_key(row) for row in snapshot.symbols}
+    absent = [{"base_asset": asset} for asset in account.away]
+    absent += [row_labels(each.row) for each in kept if _key(each.row) not in listed]
+    return Sighting(
+        snapshot=snapshot,
+        flaws=flaws,
+        doubts=Doubts(flaws),
+        account=account,
+        absent=tuple({"account": account.name, **labels} for labels in absent),
+        gone=gone,
+    )
+
+
+class _Rows:
+    """The symbol rows of one snapshot beside those that are remembered."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        account: AccountState,
+        known: Mapping[_Key, SeenRow],
+        doubts: Doubts,
+    ) -> None:
+        self._account = account
+        self._known = known
+        self._doubts = doubts
+        read = _read(snapshot.symbols)
+        self._listed = {_key(row): row for row in _best_known(read, known)}
+        #: assets with a row that is there, but not known exactly
+        self._guessed = {row.base_asset for row in read if len(row.fields) < len(MARGINS)}
+        self._now = {
+            wallet.base_asset: self._unlisted(wallet.base_asset, wallet.fields)
+            for wallet in snapshot.wallets
+            # only where the totals are whole and agree, they can tell anything
+            if doubts.asset(wallet.base_asset) is Trust.GOOD
+        }
+
+    def missing(self) -> Iterator[Flaw]:
+        """A flaw for each row that is not there while its margin is still in the totals."""
+        for key, seen in self._known.items():
+            if key not in self._listed and seen.row.base_asset in self._now:
+                yield from self._held(seen.row)
+
+    def kept(self, missing: Iterable[Flaw]) -> Iterator[SeenRow]:
+        """The rows to remember: all that are there, and those that are missing but not gone."""
+        for row in self._listed.values():
+            yield SeenRow(row=row)
+        held = Doubts(missing)
+        for key, seen in self._known.items():
+            if key in self._listed:
+                continue
+            judged = seen.row.base_asset in self._now
+            if not judged or held.row(row_labels(seen.row)) is Trust.SUSPECT:
+                yield seen
+            elif seen.missed + 1 < GONE_AFTER:
+                yield replace(seen, missed=seen.missed + 1)
+
+    def unlisted(self, kept: Iterable[SeenRow]) -> dict[str, Mapping[str, Decimal]]:
+        """What the totals hold beyond the rows; as before, where a row is missing or guessed."""
+        before = self._account.unlisted
+        unknown = {each.row.base_asset for each in kept if _key(each.row) not in self._listed}
+        unknown |= self._guessed & before.keys()
+        news = {asset: each for asset, each in self._now.items() if asset not in unknown}
+        return {**before, **news}
+
+    def _held(self, row: SymbolRow) -> Iterator[Flaw]:
+        now = self._now[row.base_asset]
+        before = self._account.unlisted.get(row.base_asset, {})
+        for total, name in MARGINS.items():
+            margin = row.fields.get(name, Decimal(0))
+            # orders that reduce make a row's margin smaller than its parts
+            if name != _BLOCKED and abs(margin) <= abs(row.fields.get(_BLOCKED, Decimal(0))):
+                continue
+            grown = now[name] - before.get(name, Decimal(0))
+            if 2 * grown * margin > margin * margin:
+                text = (
+                    f"{row.symbol}: the row is missing, but its {name} of {margin:f} is still in "
+                    f"{total}, which holds {grown:f} more than before beyond its rows"
+                )
+                yield Flaw(text=text, amount=grown, scope=Scope.SYMBOL, labels=row_labels(row))
+                return
+
+    def _unlisted(self, asset: str, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        rows = [row.fields for row in self._listed.values() if row.base_asset == asset]
+        return {
+            name: totals[total] - sum((row.get(name, Decimal(0)) for row in rows), Decimal(0))
+            for total, name in MARGINS.items()
+        }
+
+
+def _completed(snapshot: Snapshot, known: Iterable[SeenRow], doubts: Doubts) -> Snapshot:
+    """With an empty row for each that is known and there, but cannot be read."""
+    listed = {_key(row) for row in snapshot.symbols}
+    unread = [
+        replace(each.row, fields={})
+        for each in known
+        if _key(each.row) not in listed and doubts.row(row_labels(each.row)) is Trust.SUSPECT
+    ]
+    return replace(snapshot, symbols=(*snapshot.symbols, *unread)) if unread else snapshot
+
+
+def _read(rows: Iterable[SymbolRow]) -> list[SymbolRow]:
+    """Each row once; of several of one name nothing is known."""
+    found: dict[_Key, SymbolRow] = {}
+    for row in rows:
+        key = _key(row)
+        found[key] = replace(row, fields={}) if key in found else row
+    return list(found.values())
+
+
+def _best_known(rows: Iterable[SymbolRow], known: Mapping[_Key, SeenRow]) -> Iterator[SymbolRow]:
+    """What cannot be read in a row as it was last read."""
+    for row in rows:
+        before = known.get(_key(row)) if len(row.fields) < len(MARGINS) else None
+        yield replace(row, fields={**before.row.fields, **row.fields}) if before else row
+
+
+def _away(
+    snapshot: Snapshot, account: AccountState, found: Iterable[Flaw], observed: timedelta
+) -> dict[str, timedelta]:
+    """For how long each settlement row that is known has been away from good answers."""
+    missing = account.assets - {wallet.base_asset for wallet in snapshot.wallets}
+    # while rows of it are listed, the asset is not gone
+    listed = {row.base_asset for row in snapshot.symbols}
+    good = {flaw.text for flaw in found} == {integrity.gone(asset).text for asset in missing}
+    return {
+        asset: account.away[asset] + (observed if good and asset not in listed else ZERO)
+        if asset in account.away
+        else ZERO
+        for asset in missing
+    }
+
+
+def _key(row: SymbolRow) -> _Key:
+    return row.base_asset, row.symbol, row.exchange
