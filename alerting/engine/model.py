@@ -401,6 +401,8 @@ class SeenRow:
     """A symbol row as it was last read; presence.py forgets it when it is gone."""
 
     row: SymbolRow
+    #: field -> what the totals held beyond the rows before it came
+    before: Mapping[str, Decimal] = field(default_factory=dict)
     #: good snapshots without it since then, its margin having left the totals
     missed: int = 0
 

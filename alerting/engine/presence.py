@@ -2,8 +2,9 @@
 
 A symbol row is gone when two good answers in a row lack it and its margin has left the wallet's
 totals. While the totals still hold it (what they hold beyond the listed rows has grown by more than
-half of it), the row is only missing, which is a flaw. A settlement row that is away is a flaw of
-its asset; when it has stayed away for long enough, in answers that are good otherwise, it is gone.
+half of it, and is not what it was before the row came), the row is only missing, which is a flaw.
+A settlement row that is away is a flaw of its asset; when it has stayed away for long enough, in
+answers that are good otherwise, it is gone.
 """
 
 from __future__ import annotations
@@ -101,10 +102,16 @@ class _Rows:
         self._account = account
         self._known = known
         self._doubts = doubts
-        read = _read(snapshot.symbols)
-        self._listed = {_key(row): row for row in _best_known(read, known)}
+        self._listed: dict[_Key, SymbolRow] = {}
         #: assets with a row that is there, but not known exactly
-        self._guessed = {row.base_asset for row in read if len(row.fields) < len(MARGINS)}
+        self._guessed: set[str] = set()
+        for row in snapshot.symbols:
+            key = _key(row)
+            self._listed[key] = row
+            if doubts.row(row_labels(row)) is Trust.SUSPECT:
+                self._guessed.add(row.base_asset)
+                # as it was last read well; of a new one, what can be read
+                self._listed[key] = known[key].row if key in known else row
         self._now = {
             wallet.base_asset: self._unlisted(wallet.base_asset, wallet.fields)
             for wallet in snapshot.wallets
@@ -116,17 +123,18 @@ class _Rows:
         """A flaw for each row that is not there while its margin is still in the totals."""
         for key, seen in self._known.items():
             if key not in self._listed and seen.row.base_asset in self._now:
-                yield from self._held(seen.row)
+                yield from self._held(seen)
 
     def kept(self, missing: Iterable[Flaw]) -> Iterator[SeenRow]:
         """The rows to remember: all that are there, and those that are missing but not gone."""
-        for row in self._listed.values():
-            yield SeenRow(row=row)
+        for key, row in self._listed.items():
+            known = self._known.get(key)
+            yield SeenRow(row=row, before=known.before if known else self._before(row.base_asset))
         held = Doubts(missing)
         for key, seen in self._known.items():
             if key in self._listed:
                 continue
-            judged = seen.row.base_asset in self._now
+            judged = self._doubts.asset(seen.row.base_asset) is Trust.GOOD
             if not judged or held.row(row_labels(seen.row)) is Trust.SUSPECT:
                 yield seen
             elif seen.missed + 1 < GONE_AFTER:
@@ -137,19 +145,34 @@ class _Rows:
         before = self._account.unlisted
         unknown = {each.row.base_asset for each in kept if _key(each.row) not in self._listed}
         unknown |= self._guessed & before.keys()
-        news = {asset: each for asset, each in self._now.items() if asset not in unknown}
+        news = {asset: self._learned(asset) for asset in self._now if asset not in unknown}
         return {**before, **news}
 
-    def _held(self, row: SymbolRow) -> Iterator[Flaw]:
-        now = self._now[row.base_asset]
-        before = self._account.unlisted.get(row.base_asset, {})
+    def _learned(self, asset: str) -> Mapping[str, Decimal]:
+        """A row that has only just come may be a mistake: with it, nothing moves away from zero."""
+        now, before = self._now[asset], self._account.unlisted.get(asset)
+        new = any(key not in self._known for key in self._listed if key[0] == asset)
+        if not new or before is None:
+            return now
+        return {name: sorted((before[name], Decimal(0), now[name]))[1] for name in now}
+
+    def _before(self, asset: str) -> Mapping[str, Decimal]:
+        """What the totals held beyond the rows before this answer; at first, what they hold now."""
+        return self._account.unlisted.get(asset) or self._now.get(asset, {})
+
+    def _held(self, seen: SeenRow) -> Iterator[Flaw]:
+        row, now = seen.row, self._now[seen.row.base_asset]
+        last = self._account.unlisted.get(row.base_asset, {})
         for total, name in MARGINS.items():
             margin = row.fields.get(name, Decimal(0))
             # orders that reduce make a row's margin smaller than its parts
             if name != _BLOCKED and abs(margin) <= abs(row.fields.get(_BLOCKED, Decimal(0))):
                 continue
-            grown = now[name] - before.get(name, Decimal(0))
-            if 2 * grown * margin > margin * margin:
+            grown = now[name] - last.get(name, Decimal(0))
+            # of a row that never was in the totals they hold nothing, however it came and went
+            sign = Decimal(1).copy_sign(margin)
+            beyond = sign * now[name] - min(Decimal(0), sign * seen.before.get(name, Decimal(0)))
+            if 2 * min(sign * grown, beyond) > abs(margin) > 0:
                 text = (
                     f"{row.symbol}: the row is missing, but its {name} of {margin:f} is still in "
                     f"{total}, which holds {grown:f} more than before beyond its rows"
@@ -174,22 +197,6 @@ def _completed(snapshot: Snapshot, known: Iterable[SeenRow], doubts: Doubts) -> 
         if _key(each.row) not in listed and doubts.row(row_labels(each.row)) is Trust.SUSPECT
     ]
     return replace(snapshot, symbols=(*snapshot.symbols, *unread)) if unread else snapshot
-
-
-def _read(rows: Iterable[SymbolRow]) -> list[SymbolRow]:
-    """Each row once; of several of one name nothing is known."""
-    found: dict[_Key, SymbolRow] = {}
-    for row in rows:
-        key = _key(row)
-        found[key] = replace(row, fields={}) if key in found else row
-    return list(found.values())
-
-
-def _best_known(rows: Iterable[SymbolRow], known: Mapping[_Key, SeenRow]) -> Iterator[SymbolRow]:
-    """What cannot be read in a row as it was last read."""
-    for row in rows:
-        before = known.get(_key(row)) if len(row.fields) < len(MARGINS) else None
-        yield replace(row, fields={**before.row.fields, **row.fields}) if before else row
 
 
 def _away(

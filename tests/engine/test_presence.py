@@ -194,6 +194,12 @@ def test_a_healthy_accounts_list_that_is_lost_is_told_too():
             "open_order_margin",
             id="nothing-but-orders",
         ),
+        pytest.param(
+            make_symbol("BTCUSDT", "-90", orders="-90"),
+            {"position": "0", "orders": "-90"},
+            "-open_order_margin",
+            id="less-than-nothing-but-orders",
+        ),
     ],
 )
 def test_orders_are_margin_too(row, totals, rule):
@@ -229,6 +235,74 @@ def test_totals_with_flaws_say_nothing_of_a_row(totals):
     for _ in range(4):
         world.see(make_snapshot(totals))
         assert world.btc() == "F"
+    # and it is not forgotten meanwhile
+    world.simulation.notifications.clear()
+    for _ in range(3):
+        world.see(answer("|800"))
+        assert world.btc() == "F"
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        pytest.param(
+            ["ETH 90|90", "BTC 800 ETH 90|90", "BTC 800 ETH 90|90", "ETH 90|90", "ETH 90|90"],
+            ".FFF.",
+            id="it-never-was-in-the-totals",
+        ),
+        pytest.param(
+            ["ETH 90|890", "BTC 800 ETH 90|890", "ETH 90|890", "ETH 90|890", "ETH 90|90"],
+            ".FFFF",
+            id="it-was-there-before-it-was-listed",
+        ),
+        pytest.param(
+            ["ETH 90|-10", "BTC 80 ETH 90|70", "ETH 90|70", "ETH 90|70", "ETH 90|-10"],
+            ".FFFF",
+            id="the-rows-hold-more-than-the-totals",
+        ),
+        pytest.param(["BTC 80|-20", "|-20", "|-20"], "FFF", id="from-the-first-answer-on"),
+        pytest.param(
+            ["ETH 90|90", "SOL 70 ETH 90|90", "BTC 90|90", "ETH 90|90", "ETH 90|90"],
+            "..FF.",
+            id="another-mistake-before-it-is-no-measure",
+        ),
+        pytest.param(
+            ["ETH 90|890", "BTC 800 ETH 90|890", *["ETH 90|890"] * 3],
+            ".FFFF",
+            id="what-was-listed-once-is",
+        ),
+    ],
+)
+def test_what_never_was_in_the_totals_does_not_have_to_leave_them(texts, expected):
+    assert letters(texts) == expected
+
+
+def test_a_row_with_a_flaw_is_no_measure_for_what_is_missing():
+    """Its own numbers contradict each other, and the next answer lacks another row."""
+    world = World()
+    world.see(answer("BTC 800 ETH 90|890"))
+    rows = [
+        make_symbol("BTCUSDT", "-1", position_margin="800"),
+        make_symbol("ETHUSDT", "90000", position_margin="90"),
+    ]
+    world.see(make_snapshot(make_wallet(position="890"), symbols=rows))
+    for _ in range(3):
+        world.see(answer("BTC 800|890"))
+        assert world.state(symbol="ETHUSDT") == "F"
+
+
+def test_a_row_of_an_asset_that_nobody_knows_is_forgotten():
+    """One answer calls an asset by another name; nothing may be held for good."""
+    world = World(above("free", "total_available_balance"))
+    stray = make_symbol("BTCUSDT", "800", base_asset="USDX")
+    world.see(make_snapshot(make_wallet(position="800"), symbols=[stray]))
+    for _ in range(9):
+        world.see(make_snapshot(make_wallet(position="800"), symbols=[stray]))
+    assert world.state("rule-undefined") == "F"
+    for expected in "F.":
+        world.see(answer("|800"))
+        assert world.state("rule-undefined") == expected
+    assert world.simulation.memory.account.rows == ()
 
 
 def test_what_is_remembered_does_not_grow():

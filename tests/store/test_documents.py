@@ -108,7 +108,15 @@ accounts = st.builds(
     last_error=st.none() | texts,
     assets=st.frozensets(texts),
     away=st.dictionaries(texts, st.timedeltas()),
-    rows=st.lists(st.builds(SeenRow, row=rows, missed=st.integers(0, 3)), max_size=2).map(tuple),
+    rows=st.lists(
+        st.builds(
+            SeenRow,
+            row=rows,
+            missed=st.integers(0, 3),
+            before=st.dictionaries(texts, decimals, max_size=2),
+        ),
+        max_size=2,
+    ).map(tuple),
     unlisted=st.dictionaries(texts, st.dictionaries(texts, decimals, max_size=3), max_size=2),
 )
 
