@@ -8,14 +8,13 @@ delay is over, so their threshold has none; the others age by the time that was 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alerting.engine.finding import Finding, Subject
-from alerting.engine.integrity import Flaw
 from alerting.engine.lifecycle import Trust
-from alerting.engine.model import AccountState
+from alerting.engine.model import AccountState, Flaw
 from alerting.engine.rules import (
     BLIND,
     CONFIG_INVALID,
@@ -30,6 +29,8 @@ from alerting.engine.rules import (
 from alerting.engine.samples import Sample, seconds
 from alerting.units import ZERO, format_duration, rfc3339
 
+# How many flaws the text names; a message must stay readable.
+_MOST_FLAWS = 8
 _DELAY_IS_OVER = frozenset({BLIND, DELIVERY_FAILING, CONFIG_INVALID})
 
 
@@ -69,11 +70,19 @@ def suspect_data(
     ruleset: Ruleset, account: str, flaws: Sequence[Flaw], *, observed: timedelta
 ) -> Finding:
     """A snapshot with flaws, or without."""
-    detail = "; ".join(flaw.text for flaw in flaws)
+    detail = "; ".join(flaw.text for flaw in flaws[:_MOST_FLAWS])
+    if len(flaws) > _MOST_FLAWS:
+        detail += f"; and {len(flaws) - _MOST_FLAWS} more"
     amounts = [abs(flaw.amount) for flaw in flaws if flaw.amount is not None]
     value = max(amounts, default=None)
     labels = {"account": account}
-    return _finding(ruleset, SUSPECT_DATA, labels, detail, observed=observed, value=value)
+    found = _finding(ruleset, SUSPECT_DATA, labels, detail, observed=observed, value=value)
+    return replace(found, touched=tuple(dict.fromkeys(map(_touched, flaws))))
+
+
+def _touched(flaw: Flaw) -> str:
+    labels = "/".join(value for _, value in sorted((flaw.labels or {}).items()))
+    return f"{flaw.scope.value} {labels}".strip()
 
 
 def blind(ruleset: Ruleset, account: AccountState, now: datetime) -> Finding:

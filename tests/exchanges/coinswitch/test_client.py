@@ -37,7 +37,7 @@ from alerting.sandbox.exchange import (
     LoopbackExchange,
     Special,
 )
-from tests.support.broken_answers import HEALTHY, as_script, broken_answers
+from tests.support.broken_answers import HEALTHY, as_script, broken_answers, flawed_answers
 from tests.support.faults import Fault
 
 SEED = DEMO_SECRET_KEY
@@ -869,6 +869,14 @@ def test_broken_answers_are_failures_and_the_next_good_one_is_read(exchange):
             assert outcome.retry_after is None, name
         assert exchange.left == 0
         assert isinstance(client.poll().outcome, Snapshot)
+
+
+def test_flawed_answers_are_snapshots(exchange):
+    flawed = flawed_answers()
+    exchange.script = as_script(flawed)
+    with client_of(exchange, timeout=LIMIT) as client:
+        for name, *_ in flawed:
+            assert isinstance(client.poll().outcome, Snapshot), name
 
 
 @settings(max_examples=150, deadline=None)
