@@ -210,4 +210,6 @@ def _milliseconds(instant: datetime) -> datetime:
 
 
 def _signed(length: timedelta) -> str:
-    return ("" if length < timedelta(0) else "+") + format_duration(length)
+    """Whole seconds: the two clocks are not read at one instant, so less says nothing."""
+    whole = timedelta(seconds=round(length.total_seconds()))
+    return ("" if whole < timedelta(0) else "+") + format_duration(whole)
