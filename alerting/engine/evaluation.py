@@ -30,6 +30,7 @@ from alerting.engine.model import (
 )
 from alerting.engine.presence import Sighting
 from alerting.engine.rules import (
+    BLIND,
     DELIVERY_FAILING,
     RULE_UNDEFINED,
     SUSPECT_DATA,
@@ -111,9 +112,19 @@ class _Evaluator:
 
     def count_seen_time(self, outcome: PollOutcome | None) -> None:
         """Of an account, time was seen between two snapshots without a failed poll."""
-        if isinstance(outcome, Snapshot) and self.account.poll_failures == 0:
-            self.observed = self._unbroken(self.account.last_snapshot_at)
+        last = self.account.last_snapshot_at
+        if isinstance(outcome, Snapshot) and last is not None:
+            if self.account.poll_failures == 0:
+                self.observed = self._unbroken(last)
+            self._count_unaged(self.now - last)
         self._pass_unseen_time()
+
+    def _count_unaged(self, stretch: timedelta) -> None:
+        """The first of several such snapshots ends an outage or a pause: no trouble yet."""
+        before = self.account.unaged
+        unaged = before + 1 if self.observed == ZERO else 0
+        lasted = self.account.unaged_for + stretch if before and unaged else ZERO
+        self.account = replace(self.account, unaged=unaged, unaged_for=lasted)
 
     def count_time_awake(self) -> None:
         """Of the program, all the time was seen in which it was judging."""
@@ -159,7 +170,14 @@ class _Evaluator:
             observed = self._unbroken(known.judged_at if known else None)
             undefined = [] if self._judge_sample(rule, sample, Trust.GOOD, observed) else [sample]
             self._judge_undefined(rule, undefined, None, Trust.GOOD)
-        self._apply_builtin(builtin.blind(self.ruleset, self.account, self.now))
+        waiting = self._waiting()
+        self._apply_builtin(builtin.blind(self.ruleset, self.account, self.now, waiting=waiting))
+
+    def _waiting(self) -> frozenset[str]:
+        """Rules with an alert that is pending and needs seen time to fire."""
+        by_the_clock = {BLIND, *(rule.name for rule in self._rules(Scope.ACCOUNT))}
+        pending = {a.rule for a in self.work.alerts.values() if a.state is State.PENDING}
+        return frozenset(pending - by_the_clock)
 
     def judge_program(self, facts: ProgramFacts) -> None:
         """Failing receivers and a refused rules file, each one alert."""

@@ -426,6 +426,9 @@ class AccountState:
     assets: frozenset[str] = frozenset()
     #: the last evaluation; from then on it is asked how much of the time was seen
     seen_at: datetime | None = None
+    #: snapshots in a row of which none added seen time, and the time between the first and the last
+    unaged: int = 0
+    unaged_for: timedelta = ZERO
     #: those of them that are away -> for how long, in answers that are good otherwise
     away: Mapping[str, timedelta] = field(default_factory=dict)
     #: the symbol rows that are there, or missing but not gone

@@ -97,7 +97,7 @@ rows = st.builds(
     symbol=texts,
     base_asset=texts,
     exchange=texts,
-    fields=st.dictionaries(texts, decimals, max_size=3),
+    fields=st.dictionaries(names, decimals, max_size=3),
 )
 accounts = st.builds(
     AccountState,
@@ -107,17 +107,17 @@ accounts = st.builds(
     poll_failures=st.integers(0, 9),
     last_error=st.none() | texts,
     assets=st.frozensets(texts),
-    away=st.dictionaries(texts, st.timedeltas()),
+    away=st.dictionaries(names, st.timedeltas()),
     rows=st.lists(
         st.builds(
             SeenRow,
             row=rows,
             missed=st.integers(0, 3),
-            before=st.dictionaries(texts, decimals, max_size=2),
+            before=st.dictionaries(names, decimals, max_size=2),
         ),
         max_size=2,
     ).map(tuple),
-    unlisted=st.dictionaries(texts, st.dictionaries(texts, decimals, max_size=3), max_size=2),
+    unlisted=st.dictionaries(names, st.dictionaries(names, decimals, max_size=3), max_size=2),
 )
 
 
