@@ -32,7 +32,7 @@ from alerting.config.secrets import SecretReader, Secrets
 from alerting.config.settings import Config, HeartbeatSettings, PollSettings
 from alerting.config.values import show
 from alerting.config.yaml_reader import Path as KeyPath
-from alerting.config.yaml_reader import read_file, why_unread
+from alerting.config.yaml_reader import read_file
 from alerting.engine.model import Severity
 from alerting.engine.rules import (
     BLIND,
@@ -48,6 +48,7 @@ from alerting.engine.rules import (
 from alerting.errors import ConfigError
 from alerting.exchanges.account import DEFAULT_BASE_URL, AccountSettings
 from alerting.exchanges.coinswitch.keys import check_key_pair, secret_key_problem
+from alerting.files import why_unread
 from alerting.net.hosts import is_loopback
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret

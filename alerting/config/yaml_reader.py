@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 import yaml
 
 from alerting.errors import ConfigError, Problem
+from alerting.files import MissingFileError, NoFileError, UnreadableError, read_whole
 from alerting.redaction import without_tokens
 
 MAX_BYTES = 1024 * 1024
@@ -86,11 +87,6 @@ def nothing(path: Path) -> bool:
     return False
 
 
-def why_unread(error: OSError | ValueError) -> str:
-    """Why a file cannot be opened or read, in the system's words."""
-    return getattr(error, "strerror", None) or "this is no usable path"
-
-
 def read_file(
     path: pathlib.Path, *, kind: str, example: str, secret: Callable[[Path], bool] = nothing
 ) -> Document:
@@ -99,14 +95,13 @@ def read_file(
     `kind` is what the file is to be ("the rules file"), `example` a file that shows how.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+        raw = read_whole(path, most=MAX_BYTES)
+    except MissingFileError:
         message = "there is no such file"
-    except IsADirectoryError:
-        message = f"is a directory; {kind} is needed"
-    except (OSError, ValueError) as error:
-        message = f"cannot be read: {why_unread(error)}"
+    except NoFileError as error:
+        message = f"{error}; {kind} is needed"
+    except UnreadableError as error:
+        message = str(error)
     else:
         document = read_bytes(raw, file=str(path), secret=secret)
         if document.data is not None or document.problems:
