@@ -118,12 +118,15 @@ def _look_further(config: Config, report: Report) -> Config:
     from alerting.messages.check import check_templates
 
     rules = config.ruleset.rules
-    report.problems += check_templates(
-        config.templates,
-        rules,
-        locate=lambda rule, key, message: report.problem(
-            ("rules", rules.index(rule), "annotations", key), message
-        ),
+    index_of = {rule.name: index for index, rule in enumerate(rules)}
+    report.take(
+        check_templates(
+            config.templates,
+            rules,
+            locate=lambda rule, key, message: report.problem(
+                ("rules", index_of[rule.name], "annotations", key), message
+            ),
+        )
     )
     warnings = [(name, check_key_pair(account)) for name, account in config.accounts.items()]
     return replace(

@@ -72,6 +72,9 @@ class SecretReader:
         text = self._file(where, value) if in_file else self._expand(where, value)
         if text is None:
             return None
+        if len(text) > _MAX_BYTES:
+            self.report.value(where, "is longer than 64 KiB")
+            return None
         (REDACTOR.learn_url if key == "url" else REDACTOR.learn_key)(text)
         return Secret(text)
 

@@ -341,6 +341,8 @@ _MAX_DIGITS = re.compile(r"[-+]?[0-9_]{1,28}(?:\.[0-9]{1,30})?")
 
 _TIME = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9].*)?")
+# each digit can be matched in one way only: two ways take for ever with a million of them
+_FLOAT = r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9_]+)"
 _SURPRISES = (
     (re.compile(r"(?i)true|false"), "must be written in lower case, or in quotes if it is a text"),
     (re.compile(r"(?i)null"), "must be written in lower case, or in quotes if it is a text"),
@@ -352,11 +354,11 @@ _SURPRISES = (
     (_DATE, "is ambiguous (YAML 1.1 reads a date); put it in quotes"),
     (re.compile(r"[-+]?0[0-9_]+(?:\.[0-9_]*)?"), "is ambiguous; write it without leading zeros"),
     (
-        re.compile(r"(?i)[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)e[-+]?[0-9]+"),
+        re.compile(rf"(?i){_FLOAT}e[-+]?[0-9]+"),
         "is ambiguous; write the number out, without an exponent",
     ),
     (
-        re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)"),
+        re.compile(_FLOAT),
         "is not a number; write 0.5 or 10_000",
     ),
     (re.compile(r"=|<<"), "has a meaning of its own in YAML; put it in quotes"),

@@ -102,6 +102,12 @@ def test_a_secret_file_that_has_no_end_is_refused_at_once(load, tmp_path, make):
     assert line.startswith("FILE:3:30: receivers.desk.url_file: the file is a ")
 
 
+def test_a_secret_has_a_length_that_a_secret_can_have(load):
+    url = "json://localhost/" + "a" * 64 * 1024
+    (line,) = messages(load, receivers=f"receivers: {{desk: {{url: '{url}'}}}}\n")
+    assert line == "FILE:3:25: receivers.desk.url: is longer than 64 KiB"
+
+
 def test_a_file_name_that_cannot_be_one_is_refused(load):
     lines = messages(load, receivers='receivers: {desk: {url_file: "a\\0b"}}\n')
     assert lines == [
