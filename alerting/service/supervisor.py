@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from alerting.config.reload import Reloader, differences
+from alerting.config.remembered import remember
 from alerting.config.settings import Config
 from alerting.errors import AlertingError, LoopError, StoreError
 from alerting.exchanges.coinswitch.client import WalletClient
@@ -89,11 +90,18 @@ class _Opened:
         for name, receiver in config.receivers.items():
             if name in before.receivers and before.receivers[name].url != receiver.url:
                 self.store.address_changed(name, now=now)
+        _remember(config, self.store, now=now)
         self.emergency.take_over(
             config.receivers,
             after=config.ruleset.blind_after,
             watched={*config.accounts, OWN_ALERTS, *map(loop_name, config.receivers)},
         )
+
+
+def _remember(config: Config, store: Store, *, now: datetime) -> None:
+    # a courtesy to the commands; that the state cannot be used is told by whoever judges
+    with contextlib.suppress(StoreError, OSError):
+        remember(store, path=config.path.absolute(), text=config.kept, now=now)
 
 
 class Supervisor:
@@ -286,6 +294,7 @@ class Supervisor:
             monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
             try:
                 clock.resume(store)
+                _remember(config, store, now=clock())
                 yield _Opened(
                     store=store, emergency=emergency, monitoring=monitoring, lock=lock, clock=clock
                 )
