@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from alerting.errors import LoopError, StateBusyError, StoreError
+from alerting.streams import leave
 from alerting.units import format_duration, rfc3339
 
 log = logging.getLogger("alerting")
@@ -200,7 +201,7 @@ class Signals:
         def end(number: int, _frame: FrameType | None) -> None:
             stop()
             signal.signal(number, signal.SIG_DFL)
-            last_resort = threading.Timer(_SHUTDOWN_SECONDS, os._exit, args=(0,))
+            last_resort = threading.Timer(_SHUTDOWN_SECONDS, leave, args=(0,))
             last_resort.daemon = True
             last_resort.start()
 
@@ -221,7 +222,7 @@ class HardEnd:
         *,
         last_words: Callable[[timedelta], None],
         words_within: timedelta = timedelta(seconds=15),
-        exit_now: Callable[[int], object] = os._exit,
+        exit_now: Callable[[int], object] = leave,
     ) -> None:
         self._limit = limit
         self._last_words = last_words

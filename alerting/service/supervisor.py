@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -36,6 +35,7 @@ from alerting.service.process import (
     real_path,
 )
 from alerting.store.state import HOLDER, Store, holder_of
+from alerting.streams import leave
 from alerting.units import format_duration
 
 log = logging.getLogger("alerting")
@@ -104,7 +104,7 @@ class Supervisor:
         metrics_file: Path | None = None,
         signals: Signals | None = None,
         loop: LoopSettings | None = None,
-        exit_now: Callable[[int], object] = os._exit,
+        exit_now: Callable[[int], object] = leave,
     ) -> None:
         self._config = config
         self._exit_now = exit_now
