@@ -213,7 +213,7 @@ class HardEnd:
     """Ends the process with exit code 1 where a block does not end in time.
 
     Nothing interrupts a thread that hangs, and while the process lives it holds the lock.
-    `last_words` gets some seconds, in a thread of its own: it may hang too.
+    `last_words` gets `words_within`, in a thread of its own: it may hang too.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class HardEnd:
         limit: timedelta,
         *,
         last_words: Callable[[timedelta], None],
-        words_within: timedelta = timedelta(seconds=15),
+        words_within: timedelta,
         exit_now: Callable[[int], object] = leave,
     ) -> None:
         self._limit = limit

@@ -21,6 +21,7 @@ from alerting.loops import Duty, Loops
 from alerting.monitoring.monitor import Monitoring
 from alerting.notify.dispatcher import Result, loop_name
 from alerting.notify.last_resort import Emergency
+from alerting.notify.receivers import LONGEST_SEND
 from alerting.service.build import build_clients, build_cycle
 from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
 from alerting.service.guard import Guard
@@ -40,8 +41,8 @@ from alerting.units import format_duration
 
 log = logging.getLogger("alerting")
 
-# A message past the outbox gets so long before the process ends.
-_EMERGENCY_SECONDS = 10.0
+# What the last words of a cycle that hangs get: the message's own time, and some to word it.
+_LAST_WORDS = LONGEST_SEND + timedelta(seconds=5)
 # Beyond three polls: all that a cycle for cron waits for at most, receivers and heartbeat too.
 _CYCLE_EXTRA = timedelta(seconds=60)
 
@@ -114,6 +115,7 @@ class Supervisor:
         self._metrics_file = metrics_file
         self._signals = signals or Signals()
         self._loop = loop
+        self._systemd = Systemd({})
         self._daemon: Daemon | None = None
         self._stopping = False
         #: a daemon has run and made room for the next one
@@ -125,10 +127,15 @@ class Supervisor:
         Raises StateBusyError if another process works on the state file, LoopError if that hangs,
         StoreError if it cannot be used. A cycle that hangs ends the process.
         """
-        limit = 3 * self._config.poll.timeout + _CYCLE_EXTRA
+        limit = self._cycle_limit()
         with (
             self._emergency() as emergency,
-            HardEnd(limit, last_words=self._hung(emergency), exit_now=self._exit_now),
+            HardEnd(
+                limit,
+                last_words=self._hung(emergency),
+                words_within=_LAST_WORDS,
+                exit_now=self._exit_now,
+            ),
             self._open(emergency) as opened,
         ):
             began = self._clock()
@@ -157,6 +164,7 @@ class Supervisor:
         # before all else: a signal at the start must not end the process by its default action
         self._signals.on_reload(reloader.ask)
         self._signals.on_end(self.stop)
+        self._systemd = Systemd(environ)
         with self._emergency() as emergency, self._open(emergency) as opened:
             loops = Loops()
             guard = Guard(loops, tell=opened.stuck)
@@ -179,7 +187,7 @@ class Supervisor:
                     ),
                     clients,
                     poll=config.poll,
-                    systemd=Systemd(environ),
+                    systemd=self._systemd,
                     on_state=opened.judged,
                     reload=functools.partial(opened.changed, reloader),
                     loop=self._loop,
@@ -221,12 +229,16 @@ class Supervisor:
             log.info("rules file taken over: %s", news or "as before")
         return changed
 
+    def _cycle_limit(self) -> timedelta:
+        """After so long a cycle for cron hangs."""
+        return 3 * self._config.poll.timeout + _CYCLE_EXTRA
+
     def _hung(self, emergency: Emergency) -> Callable[[timedelta], None]:
         def say(limit: timedelta) -> None:
             error = LoopError(f"this cycle did not end within {format_duration(limit)}: it hangs")
             log.error("%s", error)
             emergency.give_up(error)
-            emergency.wait(seconds=_EMERGENCY_SECONDS)
+            emergency.wait()
 
         return say
 
@@ -252,12 +264,16 @@ class Supervisor:
             emergency.give_up(said, at_once=self._took_over)
             raise
         finally:
-            emergency.wait(seconds=_EMERGENCY_SECONDS)
+            if emergency.telling:
+                # whoever manages us is to wait as long as the last message may take
+                extension = _LAST_WORDS // timedelta(microseconds=1)
+                self._systemd.notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={extension}")
+            emergency.wait()
 
     @contextlib.contextmanager
     def _open(self, emergency: Emergency) -> Iterator[_Opened]:
         config, clock = self._config, self._clock
-        longest = max(HANGS_AFTER, 3 * config.poll.timeout + 2 * _CYCLE_EXTRA)
+        longest = max(HANGS_AFTER, self._cycle_limit() + _LAST_WORDS + _CYCLE_EXTRA)
         with StateLock(
             self._state, now=clock(), longest=longest, holder=lambda: holder_of(self._state)
         ) as lock:

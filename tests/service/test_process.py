@@ -239,7 +239,12 @@ def test_of_a_holder_that_does_not_say_when_it_got_on_nobody_says_that_it_hangs(
 def test_a_block_that_hangs_ends_the_process_after_its_last_words():
     said, codes, gate = [], [], threading.Event()
     limit = timedelta(seconds=0.02)
-    with HardEnd(limit, last_words=said.append, exit_now=lambda c: (codes.append(c), gate.set())):
+    with HardEnd(
+        limit,
+        last_words=said.append,
+        words_within=limit,
+        exit_now=lambda c: (codes.append(c), gate.set()),
+    ):
         assert gate.wait(5)
     assert (said, codes) == ([limit], [1])
 
@@ -260,7 +265,8 @@ def test_last_words_that_hang_or_fail_do_not_keep_it():
 
 def test_a_block_that_ends_in_time_ends_nothing():
     codes = []
-    with HardEnd(timedelta(seconds=0.05), last_words=lambda _: None, exit_now=codes.append):
+    soon = timedelta(seconds=0.05)
+    with HardEnd(soon, last_words=lambda _: None, words_within=soon, exit_now=codes.append):
         pass
     threading.Event().wait(0.1)
     assert codes == []
