@@ -16,7 +16,7 @@ from pathlib import Path
 
 from alerting.config.reload import Reloader, differences
 from alerting.config.settings import Config
-from alerting.errors import AlertingError, LoopError, StoreError
+from alerting.errors import AlertingError, LoopError, StateBusyError, StoreError
 from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.loops import Duty, Loops
 from alerting.monitoring.monitor import Monitoring
@@ -27,16 +27,9 @@ from alerting.service.build import build_clients, build_cycle
 from alerting.service.clock import SteadyClock, Uptime, keep_safely, uptime
 from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
 from alerting.service.guard import Guard
+from alerting.service.lock import HANGS_AFTER, HolderHangsError, StateLock, real_path
 from alerting.service.once import CycleResult, run_once
-from alerting.service.process import (
-    HANGS_AFTER,
-    HardEnd,
-    HolderHangsError,
-    Signals,
-    StateLock,
-    Systemd,
-    real_path,
-)
+from alerting.service.process import HardEnd, Signals, Systemd
 from alerting.store.state import HOLDER, Store, holder_of
 from alerting.streams import leave
 from alerting.units import format_duration
@@ -49,6 +42,12 @@ _LAST_WORDS = LONGEST_SEND + timedelta(seconds=5)
 _CYCLE_EXTRA = timedelta(seconds=60)
 
 
+_TAKEN = (
+    "another alerting process works on this state by now: its files were replaced under this one, "
+    "which ends"
+)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Opened:
     """The state file, open and locked, and who is told how it is."""
@@ -58,12 +57,6 @@ class _Opened:
     monitoring: Monitoring
     lock: StateLock
     clock: SteadyClock
-
-    def changed(self, reloader: Reloader) -> Config | AlertingError | None:
-        """The main loop looks around, so it gets on; the new rules file, if there is one."""
-        self.lock.renew()
-        keep_safely(self.clock, self.store)
-        return reloader.check()
 
     def judged(self, account: str, error: AlertingError | None) -> None:
         """An account was judged, or could not be."""
@@ -123,6 +116,8 @@ class Supervisor:
         self._systemd = Systemd({})
         self._daemon: Daemon | None = None
         self._stopping = False
+        #: another process works on the state file by now
+        self._taken = False
         #: a daemon has run and made room for the next one
         self._took_over = False
 
@@ -194,13 +189,15 @@ class Supervisor:
                     poll=config.poll,
                     systemd=self._systemd,
                     on_state=opened.judged,
-                    reload=functools.partial(opened.changed, reloader),
+                    reload=functools.partial(self._look_around, opened, reloader),
                     loop=self._loop,
                     loops=loops,
                 )
                 changed = self._until_changed(daemon, config, opened)
                 if changed is None:
                     guard.stop()
+                    if self._taken:
+                        raise StateBusyError(_TAKEN)
                     return
                 self._took_over = True
                 clients = self._clients(changed, opened, keep=clients, before=config)
@@ -227,6 +224,15 @@ class Supervisor:
         self._stopping = True
         if self._daemon is not None:
             self._daemon.stop()
+
+    def _look_around(self, opened: _Opened, reloader: Reloader) -> Config | AlertingError | None:
+        """The main loop looks around, so it gets on; the new rules file, if there is one."""
+        if not opened.lock.renew():
+            self._taken = True
+            self.stop()
+            return None
+        keep_safely(opened.clock, opened.store)
+        return reloader.check()
 
     def _until_changed(self, daemon: Daemon, config: Config, opened: _Opened) -> Config | None:
         """Run a daemon; the configuration to go on with, None: the end."""

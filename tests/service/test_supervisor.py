@@ -9,10 +9,11 @@ from datetime import timedelta
 import pytest
 
 from alerting.cli import context
-from alerting.errors import StoreError, UsageError
+from alerting.errors import StateBusyError, StoreError, UsageError
 from alerting.notify.last_resort import Emergency
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
+from alerting.service.lock import StateLock
 from alerting.store.outbox import Outbox
 from tests.support.broken_answers import as_script, broken_answers
 from tests.support.desk import TIGHTER, falling, wait_until, without_phone
@@ -95,6 +96,18 @@ def test_a_stop_during_the_start_is_not_lost(desk, monkeypatch, when):
     else:
         desk.begin(clock=clock, wait=False)
     desk.ended()
+
+
+def test_a_daemon_under_which_a_second_one_came_to_the_same_state_ends_and_says_so(desk):
+    """Its folder was renamed, a backup put in its place, and a second process started on that."""
+    desk.begin()
+    other = desk.folder / "backup.db"
+    other.write_bytes((desk.folder / "alerting.db").read_bytes())
+    with StateLock(other, now=context.now()):
+        other.replace(desk.folder / "alerting.db")
+        desk.thread.join(20)
+    assert isinstance(desk.error, StateBusyError)
+    assert "another alerting process works on this state by now" in str(desk.error)
 
 
 # ── receivers that leave and come back ──────────────────────────────────────

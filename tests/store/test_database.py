@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from alerting.errors import StateBusyError, StoreError
-from alerting.service.process import StateLock
+from alerting.service.lock import StateLock
 from alerting.store.state import Store
 from tests.support.factories import T0, S
 from tests.support.stores import see
