@@ -83,10 +83,12 @@ class _Opened:
         for name, receiver in config.receivers.items():
             if name in before.receivers and before.receivers[name].url != receiver.url:
                 self.store.address_changed(name, now=now)
+        # the others get no thread now that could say that it gets on again
+        waiting = [name for name in config.receivers if self.store.next_due(name) is not None]
         self.emergency.take_over(
             config.receivers,
             after=config.ruleset.blind_after,
-            watched={*config.accounts, OWN_ALERTS, *map(loop_name, config.receivers)},
+            watched={*config.accounts, OWN_ALERTS, *map(loop_name, waiting)},
         )
 
 
@@ -116,6 +118,8 @@ class Supervisor:
         self._systemd = Systemd({})
         self._daemon: Daemon | None = None
         self._stopping = False
+        #: a changed configuration that is to be taken over
+        self._changed: Config | None = None
         #: another process works on the state file by now
         self._taken = False
         #: a daemon has run and made room for the next one
@@ -232,7 +236,22 @@ class Supervisor:
             self.stop()
             return None
         keep_safely(opened.clock, opened.store)
-        return reloader.check()
+        found = reloader.check()
+        if found is not None:
+            # the file as it is now is what counts
+            self._changed = found if isinstance(found, Config) else None
+        return self._taken_over(opened) if self._changed is not None else found
+
+    def _taken_over(self, opened: _Opened) -> Config | None:
+        """The changed configuration, once the state file can be used: without it none can begin."""
+        try:
+            opened.store.set_meta(HOLDER, opened.lock.owner)
+        except StoreError as error:
+            # by whom it cannot be used is told: by each account, too
+            log.error("%s; the changed rules file waits for that", error)  # noqa: TRY400
+            return None
+        changed, self._changed = self._changed, None
+        return changed
 
     def _until_changed(self, daemon: Daemon, config: Config, opened: _Opened) -> Config | None:
         """Run a daemon; the configuration to go on with, None: the end."""

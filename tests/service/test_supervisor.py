@@ -190,14 +190,63 @@ def test_damage_in_what_no_poll_reads_is_told_and_keeps_no_other_alert_back(desk
     desk.end()
 
 
-def test_a_reload_while_the_state_is_unusable_is_told_before_the_daemon_ends(desk, caplog):
-    """Maybe nobody starts it again."""
-    desk.exchange.wallet = falling("2000")
+@pytest.fixture
+def broken(desk, caplog):
+    """A daemon whose state file is garbage; `mended()` puts the good one back."""
+    desk.write(blind_after="500ms")
+    desk.exchange.wallet = falling("1500")
     desk.begin()
+    state, good = desk.folder / "alerting.db", desk.folder / "good.db"
+    good.write_bytes(state.read_bytes())
     garbage = desk.folder / "garbage"
     garbage.write_bytes(b"this is no database " * 500)
-    garbage.replace(desk.folder / "alerting.db")
+    garbage.replace(state)
     wait_until(lambda: "this poll is not judged" in caplog.text)
+    desk.mended = lambda: good.replace(state)
+    return desk
+
+
+def test_a_reload_waits_until_the_state_can_be_used_and_the_old_rules_go_on(broken, caplog):
+    broken.write(more=TIGHTER, blind_after="500ms")
+    wait_until(lambda: "the changed rules file waits for that" in caplog.text)
+    broken.told("state file unusable")
+    asked = broken.exchange.requests
+    wait_until(lambda: broken.exchange.requests > asked)
+    assert broken.reloads() == 0
+    broken.mended()
+    broken.told("WARNING", "tighter")
+    broken.told("RESOLVED", "state file unusable")
+    broken.end()
+    assert broken.reloads() == 1
+
+
+def test_what_became_of_a_file_that_waits_counts(broken, caplog):
+    broken.write(more=TIGHTER)
+    wait_until(lambda: "the changed rules file waits for that" in caplog.text)
+    broken.write(more="    severty: info\n")
+    wait_until(lambda: "the rules file is not taken over" in caplog.text)
+    broken.mended()
+    broken.told("config-invalid")
+    broken.end()
+    assert broken.reloads() == 0
+
+
+def test_a_stop_while_a_changed_file_waits_is_heard(broken, caplog):
+    broken.signals.hang_up()
+    wait_until(lambda: "the changed rules file waits for that" in caplog.text)
+    broken.end()
+
+
+def test_a_state_that_fails_in_the_midst_of_a_reload_is_told_before_the_daemon_ends(
+    desk, monkeypatch
+):
+    """Maybe nobody starts it again."""
+    desk.begin()
+
+    def fails(*_args, **_more):
+        raise StoreError("state file x: disk I/O error")
+
+    monkeypatch.setattr("alerting.service.supervisor.build_clients", fails)
     desk.signals.hang_up()
     desk.thread.join(20)
     assert isinstance(desk.error, StoreError)
