@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
+import threading
 from datetime import timedelta
 
 import pytest
@@ -170,24 +172,77 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     assert [record for record in ours if record.exc_info] == []
 
 
+def damage(desk, account):
+    connection = sqlite3.connect(desk.folder / "alerting.db", timeout=20)
+    with connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO accounts (name, document, evaluated_at) VALUES (?, '{', 0)",
+            (account,),
+        )
+    connection.close()
+
+
 @pytest.mark.parametrize("damaged", ["", "old"], ids=["the-programs-own", "an-account-that-left"])
 def test_damage_in_what_no_poll_reads_is_told_and_keeps_no_other_alert_back(desk, damaged):
     """Judging accounts works, so nobody else would notice."""
     desk.write(blind_after="500ms")
     desk.exchange.wallet = falling("2000")
     desk.begin()
-    connection = sqlite3.connect(desk.folder / "alerting.db", timeout=20)
-    with connection:
-        connection.execute(
-            "INSERT OR REPLACE INTO accounts (name, document, evaluated_at) VALUES (?, '{', 0)",
-            (damaged,),
-        )
-    connection.close()
+    damage(desk, damaged)
     desk.path.write_text("nonsense: 1\n", encoding="utf-8")
     desk.told("state file unusable")
     if damaged:
         desk.told("config-invalid")
     desk.end()
+
+
+def test_an_account_that_left_and_is_damaged_keeps_no_daemon_from_its_start(desk):
+    desk.write(blind_after="500ms")
+    desk.exchange.wallet = falling("2000")
+    desk.begin()
+    desk.end()
+    damage(desk, "old")
+    desk.begin(wait=False)
+    desk.exchange.wallet = falling("900")
+    desk.told("available-balance-floor")
+    desk.told("state file unusable")
+    desk.end()
+
+
+class Manager:
+    """systemd's end of the notify socket."""
+
+    def __init__(self, folder):
+        self.path = str(folder / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(20)
+
+    def said(self, word):
+        while word not in (text := self.socket.recv(1000).decode()):
+            pass
+        return text
+
+
+def test_a_daemon_that_ends_while_it_tells_asks_its_manager_for_the_time(desk, monkeypatch):
+    manager, gate = Manager(desk.folder), threading.Event()
+    monkeypatch.setattr(Running, "environment", {"NOTIFY_SOCKET": manager.path})
+
+    def fails(*_args, **_more):
+        raise StoreError("state file x: disk I/O error")
+
+    def slow(_emergency, *_args, **_more):
+        gate.wait(20)
+
+    desk.begin()
+    monkeypatch.setattr("alerting.service.supervisor.build_clients", fails)
+    monkeypatch.setattr(Emergency, "_send_one", slow)
+    desk.signals.hang_up()
+    text = manager.said("EXTEND_TIMEOUT_USEC=65000000")
+    gate.set()
+    desk.thread.join(20)
+    manager.socket.close()
+    assert text.startswith("WATCHDOG=1\n")
 
 
 @pytest.fixture
