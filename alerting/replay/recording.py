@@ -17,12 +17,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from alerting.engine.model import FailureKind, Poll, PollFailure, PollOutcome
 from alerting.errors import AlertingError
 from alerting.exchanges.coinswitch.answers import snapshot_from_object
-from alerting.exchanges.strict_json import AnswerError, JsonNumber, Pairs, loads, parse
+from alerting.exchanges.strict_json import (
+    Ambiguous,
+    AnswerError,
+    JsonNumber,
+    loads,
+    marked,
+    parse,
+)
+from alerting.files import MissingFileError, NoFileError, UnreadableError, open_file, why_unread
 from alerting.redaction import clean
 from alerting.units import parse_instant, rfc3339
 
@@ -97,11 +105,13 @@ def read_records(lines: Iterable[str], *, file: str) -> Iterator[Poll]:
 def open_recording(file: str) -> Iterator[OpenRecording]:
     """The lines of a file, plain or gzip; `-` is standard input."""
     try:
-        raw = sys.stdin.buffer if file == STDIN else Path(file).open("rb")  # noqa: SIM115
-    except FileNotFoundError:
+        raw = sys.stdin.buffer if file == STDIN else open_file(Path(file))
+    except MissingFileError:
         raise RecordingError(f"{file}: there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(file, error) from None
+    except NoFileError as error:
+        raise RecordingError(f"{file}: {error}; {STDIN} reads standard input") from None
+    except UnreadableError as error:
+        raise RecordingError(f"{file}: {error}") from None
     try:
         size = None if file == STDIN else Path(file).stat().st_size
         yield OpenRecording(lines=_lines(raw, file), position=_position(raw, size), size=size)
@@ -136,16 +146,15 @@ def _unpacked(raw: BinaryIO) -> io.BufferedIOBase | BinaryIO:
     return gzip.GzipFile(fileobj=raw) if start == _GZIP else raw
 
 
-def _unreadable(where: str, error: OSError | ValueError) -> RecordingError:
-    reason = getattr(error, "strerror", None) or "this is no usable file"
-    return RecordingError(f"{where}: cannot be read: {reason}")
+def _unreadable(where: str, error: OSError) -> RecordingError:
+    return RecordingError(f"{where}: cannot be read: {why_unread(error)}")
 
 
 # ── one line ────────────────────────────────────────────────────────────────
 
 
 def _record(line: str, where: str) -> Poll:
-    document, flaw = _document(line, where)
+    document = _document(line, where)
     for key in document:
         if key not in _KEYS:
             _fail(where, f'"{clean(key, 60)}" is no key here; allowed are {", ".join(_KEYS)}')
@@ -155,55 +164,38 @@ def _record(line: str, where: str) -> Poll:
         both = "both" if "body" in document else "neither"
         _fail(where, f'a record has either "body" or "error"; this one has {both}')
     outcome: PollOutcome
-    if flaw is not None:
-        outcome = PollFailure(account=account, kind=flaw.kind, text=str(flaw))
-    elif "body" in document:
+    if "body" in document:
         outcome = _answer(document["body"], account, at)
     else:
         outcome = _failure(document["error"], account, where)
     return Poll(at=at, account=account, outcome=outcome)
 
 
-def _document(line: str, where: str) -> tuple[dict[str, object], AnswerError | None]:
-    """The line's object; and what is wrong with the body, where that can only be seen in JSON."""
-    flaw = None
+def _document(line: str, where: str) -> dict[str, object]:
     try:
-        document = loads(line)
-    except AnswerError as error:
-        # the exchange's own answer may name a key twice: that was a failed poll, as it was live
-        document, flaw = _forgiving(line, where), error
-    if not isinstance(document, dict):
-        _fail(where, 'a record is an object such as {"at": ..., "account": ..., "body": ...}')
-    return document, flaw
-
-
-def _forgiving(line: str, where: str) -> object:
-    """JSON in which only the record's own keys must be unique."""
-    names: list[str] = []
-
-    def keep(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        # the outermost object is the last one to be complete
-        names[:] = [name for name, _ in found]
-        return dict(found)
-
-    document = _lenient(line, where, keep)
-    for name in names:
-        if names.count(name) > 1:
-            _fail(where, f'"{clean(name, 60)}" stands twice')
-    if isinstance(document, dict) and "body" not in document:
-        _fail(where, "a key stands twice in one object")
-    return document
-
-
-def _lenient(line: str, where: str, keep: Pairs) -> object:
-    try:
-        return parse(line, pairs=keep)
+        document = parse(line, pairs=marked)
     except json.JSONDecodeError as error:
         _fail(where, f"not JSON: {error.msg} at character {error.pos + 1}; one record per line")
     except AnswerError:
         _fail(where, "not JSON: NaN and Infinity are no numbers")
     except RecursionError:
         _fail(where, "nested too deeply")
+    if not isinstance(document, dict):
+        _fail(where, 'a record is an object such as {"at": ..., "account": ..., "body": ...}')
+    for name, value in document.items():
+        # the exchange's own answer may name a key twice; a record may not
+        if value is Ambiguous.TWICE:
+            _fail(where, f'"{clean(name, 60)}" stands twice')
+    if "body" not in document:
+        _refuse_twins(line, where)
+    return document
+
+
+def _refuse_twins(line: str, where: str) -> None:
+    try:
+        loads(line)
+    except AnswerError:
+        _fail(where, "a key stands twice in one object")
 
 
 def _instant(document: dict[str, object], where: str) -> datetime:
