@@ -13,7 +13,10 @@ from datetime import UTC, datetime, timedelta
 import requests
 import urllib3
 
+from alerting.net import libraries
 from alerting.redaction import clean
+
+libraries.check()
 
 Phrases = tuple[tuple[type[BaseException], str], ...]
 
