@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -354,6 +355,62 @@ def test_401_tells_clock_and_credentials_apart(exchange, off, kind, text):
     [_, asked] = exchange.requests
     assert asked.path == TIME
     assert not any(name.startswith("x-auth") for name in asked.headers)
+
+
+REFUSALS = [said(400, "Nope"), said(401, "Nope"), said(403, "Nope"), said(422, "Nope")]
+
+
+@pytest.mark.parametrize("refusal", [*REFUSALS, html(403)], ids=lambda special: special.status)
+@pytest.mark.parametrize(
+    ("off", "words"), [(-75, "1m15s behind"), (7200, "2h ahead of")], ids=["behind", "ahead"]
+)
+def test_any_refusal_names_the_clock_where_it_is_off(exchange, refusal, off, words):
+    exchange.script = [refusal]
+    with client_of(exchange, clock=lambda: utc_now() + timedelta(seconds=off)) as client:
+        failure = client.poll().outcome
+    said_so = f'{refusal.status} "Nope"' if b"Nope" in refusal.answer else "403"
+    assert failure.text == f"this machine's clock is {words} the exchange's ({said_so})"
+    assert failure.kind is FailureKind.CLOCK
+
+
+def dated(special, seconds, **headers):
+    """An answer of a server whose clock is by so much ahead of this machine's."""
+    date = format_datetime(utc_now() + timedelta(seconds=seconds), usegmt=True)
+    return replace(special, headers={**special.headers, "Date": date, **headers})
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda special: special.status)
+@pytest.mark.parametrize(
+    ("seconds", "headers", "kind"),
+    [
+        pytest.param(90, {}, FailureKind.CLOCK, id="behind"),
+        pytest.param(-90, {}, FailureKind.CLOCK, id="ahead"),
+        pytest.param(-4, {}, None, id="right enough"),
+        pytest.param(-90, {"Age": "90"}, None, id="a kept answer"),
+    ],
+)
+def test_where_nobody_tells_the_time_the_answers_own_date_does(
+    exchange, refusal, seconds, headers, kind
+):
+    answer = dated(refusal, seconds, **headers)
+    exchange.script = lambda path: html(404) if path == TIME else answer
+    with client_of(exchange) as client:
+        failure = client.poll().outcome
+    assert (failure.kind is FailureKind.CLOCK) == (kind is FailureKind.CLOCK)
+    if kind is FailureKind.CLOCK:
+        # a second is what a Date is cut by
+        words = "behind" if seconds > 0 else "ahead of"
+        assert re.match(rf"this machine's clock is 1m(2[89]|30)s {words} the", failure.text)
+
+
+@pytest.mark.parametrize(
+    "date", ["", "soon", "Thu, 32 Jan 2970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"]
+)
+def test_a_date_that_is_none_is_no_clock(exchange, date):
+    refusal = said(401, Date=date)
+    exchange.script = lambda path: html(404) if path == TIME else refusal
+    with client_of(exchange) as client:
+        assert client.poll().outcome.text.endswith("the clock could not be compared")
 
 
 def test_slow_time_answer_is_not_taken_for_a_wrong_clock(exchange):
