@@ -31,8 +31,8 @@ from alerting.exchanges.rate_limit import Pace
 from alerting.exchanges.strict_json import AnswerError, decode
 from alerting.net.adapter import DeadlineAdapter
 from alerting.net.deadline import Deadline
-from alerting.net.failures import causes, retry_after, sentence
-from alerting.net.hosts import host_of, is_loopback
+from alerting.net.failures import causes, in_between, retry_after, sentence, unfinished
+from alerting.net.hosts import host_of
 from alerting.redaction import REDACTOR
 from alerting.units import ZERO, format_duration
 
@@ -302,7 +302,6 @@ class WalletClient:
                 timeout=(self._deadline.remaining(), self._deadline.remaining()),
                 allow_redirects=False,
                 stream=True,
-                proxies=_no_proxy_for(self._host),
             )
         except _WIRE_ERRORS as error:
             dropped = any(isinstance(cause, _DROPPED) for cause in causes(error))
@@ -333,7 +332,7 @@ class WalletClient:
         if self._deadline.cancelled:
             text = "cancelled"
         elif self._deadline.expired:
-            text = f"no complete answer from {self._host} within {limit}"
+            text = unfinished(error, host=self._host, limit=limit)
         else:
             text = sentence(error, host=self._host, limit=limit)
         return _PollError(FailureKind.NETWORK, text)
@@ -346,8 +345,9 @@ class WalletClient:
             return self._not_accepted(answer)
         if status == 429:
             return self._limited(answer)
-        if status == 407:
-            return _PollError(FailureKind.NETWORK, "the proxy asks for a login (407)")
+        nearer = in_between(status)
+        if nearer is not None:
+            return _PollError(FailureKind.NETWORK, nearer)
         if 500 <= status < 600:
             return self._down(answer)
         if 300 <= status < 400:
@@ -445,11 +445,6 @@ def _redirect_text(answer: _Answer) -> str:
     host = host_of(answer.headers.get("location", ""))
     where = f"to host {host}" if host else f"({answer.status})"
     return f"redirect {where} not followed"
-
-
-def _no_proxy_for(host: str) -> dict[str, str] | None:
-    """Proxies of the environment are for the world outside, never for this machine."""
-    return {"no_proxy": host} if is_loopback(host) else None
 
 
 def _seconds(duration: timedelta) -> str:

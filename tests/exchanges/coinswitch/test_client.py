@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -204,6 +205,9 @@ FAILURES = [
         Special(status=403), DOWN, "refused in front of the exchange (403)", id="403 empty"
     ),
     pytest.param(html(407), NETWORK, "the proxy asks for a login (407)", id="407"),
+    pytest.param(
+        html(511), NETWORK, "the network of this machine asks for a login (511)", id="511"
+    ),
     pytest.param(said(400), SHAPE, 'unexpected answer 400 "Nope"', id="400"),
     pytest.param(html(404), SHAPE, "unexpected answer 404", id="404"),
     pytest.param(
@@ -510,6 +514,39 @@ def test_name_that_does_not_resolve(exchange, monkeypatch):
     with client_of(exchange, base_url="http://exchange.invalid") as client:
         failure = client.poll().outcome
     assert failure.text == "the name of exchange.invalid cannot be resolved"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        pytest.param(errno.ENETUNREACH, "this machine has no network in which", id="no network"),
+        pytest.param(errno.EPERM, "this machine does not allow a connection to", id="firewall"),
+        pytest.param(errno.EMFILE, "this program has too many open files for", id="files"),
+    ],
+)
+def test_what_this_machine_refuses_is_not_blamed_on_the_exchange(
+    exchange, monkeypatch, number, words
+):
+    def refused(*_args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Deadline, "_connected", refused)
+    with client_of(exchange) as client:
+        failure = client.poll().outcome
+    assert failure.kind is NETWORK
+    assert failure.text.startswith(words)
+
+
+def test_name_server_that_is_away_is_not_blamed_on_the_exchange(exchange, monkeypatch):
+    def unanswered(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unanswered)
+    with client_of(exchange, base_url="http://exchange.invalid") as client:
+        failure = client.poll().outcome
+    assert failure.text == (
+        "this machine's name server does not answer, so the name of exchange.invalid is not known"
+    )
 
 
 def test_black_hole_does_not_eat_the_time_of_the_next_address(exchange, monkeypatch):
@@ -1048,7 +1085,9 @@ def test_unreadable_bundle_is_a_failure(authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with LoopbackExchange(tls=server_context(authority, "127.0.0.1")) as exchange:
         with client_of(exchange) as client:
-            assert client.poll().outcome.kind is NETWORK
+            failure = client.poll().outcome
+    text = "the CA bundle REQUESTS_CA_BUNDLE=/nowhere/ca.pem does not exist"
+    assert (failure.kind, failure.text) == (NETWORK, text)
 
 
 # ── proxies ─────────────────────────────────────────────────────────────────
@@ -1114,7 +1153,9 @@ def test_proxy_that_refuses_is_named_without_its_password(exchange, monkeypatch)
         monkeypatch.setenv("HTTPS_PROXY", url)
         with client_of(exchange, base_url="https://exchange.invalid") as client:
             failure = client.poll().outcome
-    assert (failure.kind, failure.text) == (NETWORK, "the proxy does not connect to the exchange")
+    shown = url.replace("user:hunter2", "***")
+    text = f"the proxy HTTPS_PROXY={shown} does not accept its user and password (407)"
+    assert (failure.kind, failure.text) == (NETWORK, text)
 
 
 def test_this_machine_is_never_reached_by_a_proxy(exchange, monkeypatch):
