@@ -165,15 +165,19 @@ def _here(error: BaseException, **names: str) -> str | None:
     return None
 
 
+def _notes(error: BaseException) -> tuple[str, ...]:
+    return tuple(getattr(error, "__notes__", ()))
+
+
 def _phrase(error: BaseException, phrases: Phrases, **names: str) -> str | None:
     chain = list(causes(error))
     for kind, text in phrases:
         fits = next((cause for cause in chain if isinstance(cause, kind)), None)
         if fits is not None:
             why = clean(str(getattr(fits, "verify_message", "")))
-            # net/local.py notes what of this machine it was judged by
-            notes = [f"; {note}" for note in getattr(fits, "__notes__", ())]
-            return "".join([text.format(why=why, **names), *notes])
+            # net/local.py notes what of this machine had a part in it
+            notes = dict.fromkeys(note for cause in chain for note in _notes(cause))
+            return "; ".join([text.format(why=why, **names), *notes])
     return None
 
 

@@ -258,9 +258,11 @@ class _Proxy:
             return LocalFault(f"{self} is no valid URL; http://HOST:PORT is expected")
         if self._value.lower().startswith("socks"):
             return self._fault_of_socks(error, chain)
-        if any(isinstance(each, ssl.SSLError) for each in chain):
-            return self._fault_of_tls(error, chain)
-        return self._blamed(error) if self._was_at_it(chain) else None
+        if self._was_at_it(chain):
+            return self._fault_of_it(error, chain)
+        # many a proxy answers in the name of whom it should lead to, or says yes and hangs up
+        error.add_note(f"through {self}")
+        return None
 
     def refusal(self, status: int) -> str:
         """What an answer of its own means."""
@@ -269,10 +271,6 @@ class _Proxy:
         if status == 407:
             return "asks for a login (407)"
         return f"does not connect to {self._host} ({status})"
-
-    def _blamed(self, error: Exception) -> LocalFault:
-        text = failures.sentence_on(error, peer=str(self), limit="the time limit")
-        return LocalFault(text, peer=str(self))
 
     def _was_at_it(self, chain: list[BaseException]) -> bool:
         kinds = (TunnelError, requests.exceptions.ProxyError, urllib3.exceptions.ProxyError)
@@ -288,19 +286,14 @@ class _Proxy:
         why = clean(str(getattr(refused[0], "msg", ""))) if refused else failures.explain(error)
         return LocalFault(f"no connection to {self._host} by {self}: {why}", peer=str(self))
 
-    def _fault_of_tls(self, error: Exception, chain: list[BaseException]) -> LocalFault | None:
-        if not self._was_at_it(chain):
-            # many a proxy answers in the name of whom it should lead to
-            next(each for each in chain if isinstance(each, ssl.SSLError)).add_note(
-                f"through {self}"
-            )
-            return None
+    def _fault_of_it(self, error: Exception, chain: list[BaseException]) -> LocalFault:
         reasons = {
             getattr(each, "reason", None) for each in chain if isinstance(each, ssl.SSLError)
         }
         if reasons & {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"}:
             return LocalFault(f"{self} does not speak TLS; write http:// for it")
-        return self._blamed(error)
+        text = failures.sentence_on(error, peer=str(self), limit="the time limit")
+        return LocalFault(text, peer=str(self))
 
 
 def _is_about_a_url(chain: list[BaseException]) -> bool:

@@ -162,6 +162,14 @@ def test_a_bundle_that_cannot_be_used_is_named_to_all_three(
     assert site.requests == []
 
 
+def test_who_is_down_is_not_excused_by_a_bundle_that_nobody_came_to(site, monkeypatch, tmp_path):
+    empty(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "bundle"))
+    socket.getaddrinfo.ports[SITE] = free_port()
+
+    assert poll() == f"{SITE} refused the connection"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_bundle_that_may_not_be_read_is_named(site, monkeypatch, bundle):
     os.chmod(bundle, 0)

@@ -1148,6 +1148,17 @@ def test_proxy_of_the_environment_is_used_under_the_deadline(authority, trusted,
     assert b"X-AUTH" not in asked[0]
 
 
+def test_certificate_that_comes_through_a_proxy_names_both(trusted, monkeypatch):
+    context = server_context(trustme.CA(), "exchange.invalid")
+    with LoopbackExchange(tls=context) as exchange, proxy(port_of(exchange)) as (url, _):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with client_of(exchange, base_url="https://exchange.invalid") as client:
+            text = client.poll().outcome.text
+    assert text.startswith("the TLS certificate of exchange.invalid is not valid: unable to get")
+    assert f"; judged by REQUESTS_CA_BUNDLE={os.environ['REQUESTS_CA_BUNDLE']}" in text
+    assert f"; through the proxy HTTPS_PROXY={url.replace('user:hunter2', '***')}" in text
+
+
 def test_proxy_that_refuses_is_named_without_its_password(exchange, monkeypatch):
     with proxy(port_of(exchange), b"HTTP/1.1 407 Login first\r\n\r\n") as (url, _):
         monkeypatch.setenv("HTTPS_PROXY", url)
