@@ -1,6 +1,7 @@
 """What a command stands on: the rules file, the state file, the clock, who types it.
 
-Only `cli` reads arguments and `os.environ`; everything below is given what it needs.
+Only `cli` reads arguments and `os.environ`; everything below is given what it needs. (The variables
+of proxies and certificates are read where the libraries do: `net/local.py`.)
 """
 
 from __future__ import annotations
