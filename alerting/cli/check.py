@@ -29,7 +29,7 @@ def _check(args: argparse.Namespace) -> int:
         print(*error.problems, sep="\n")
         return FAILED
     for each in config.warnings:
-        print(f"{each.file}: warning: {each.path}: {each.message}", file=sys.stderr)
+        print(each.as_warning(), file=sys.stderr)
     counts = [(len(config.ruleset.rules), "rule"), (len(config.receivers), "receiver")]
     counts.append((len(config.ruleset.routes), "route"))
     print(", ".join(count(number, noun) for number, noun in counts))

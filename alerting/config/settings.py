@@ -57,5 +57,5 @@ class Config:
     heartbeat: HeartbeatSettings | None = None
     #: polls are recorded and kept so long; zero: nothing is recorded
     history_keep: timedelta = timedelta(days=30)
-    #: what is valid and can hardly be meant; looked for with Depth.EVERYTHING
+    #: what is valid and can hardly be meant; not looked for with Depth.STRUCTURE
     warnings: tuple[Problem, ...] = ()

@@ -30,7 +30,7 @@ from alerting.engine.rules import (
 from alerting.engine.samples import Sample, seconds
 from alerting.units import ZERO, format_duration, rfc3339
 
-_DELAY_IS_OVER = frozenset({BLIND, DELIVERY_FAILING, CONFIG_INVALID})
+_DELAY_IS_OVER = frozenset({BLIND, DELIVERY_FAILING})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
