@@ -252,6 +252,16 @@ def test_an_hour_in_which_a_severity_reaches_nobody_is_a_warning(warned, route, 
     assert lines == ([expected] if expected else [])
 
 
+def test_a_route_that_can_match_nothing_does_not_count_as_open(warned):
+    routes = (
+        "routes:\n  - {match: {symbol: 'btc*'}, receivers: [desk]}\n"
+        f"  - {{receivers: [desk], mute: [{NIGHT}]}}\n"
+    )
+    pattern, hour = warned(routes=routes, rules=rule())
+    assert "'btc*' matches no symbol" in pattern
+    assert "nobody is told of warning alerts" in hour
+
+
 # ── as a whole ──────────────────────────────────────────────────────────────
 
 
@@ -264,7 +274,8 @@ def test_of_very_many_warnings_the_first_are_told_and_the_rest_counted(warned):
 
 
 def test_a_warning_shows_no_secret(load):
-    token = "a1b2c3d4e5f6a1b2c3d4e5f6"
+    # a piece of the receiver's URL, and no pattern that could match
+    token = "hook-token-123"
     (warning,) = load(rules=rule(symbols=token), depth=Depth.RECEIVERS).warnings
     assert token not in str(warning)
 
