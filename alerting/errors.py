@@ -37,17 +37,28 @@ class Problem:
     more: int = 0
 
     def __str__(self) -> str:
+        return self._text()
+
+    def as_warning(self) -> str:
+        """As an error is told, marked as a warning."""
+        return self._text("warning")
+
+    def _text(self, kind: str = "") -> str:
         spot = [str(part) for part in (self.file, self.line, self.column) if part is not None]
-        return ": ".join(part for part in (":".join(spot), self.path, self.message) if part)
+        parts = (":".join(spot), kind, self.path, self.message)
+        return ": ".join(part for part in parts if part)
+
+
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """As they stand in the file."""
+    return sorted(problems, key=lambda p: (p.file, p.more, p.line or 0, p.column or 0, p.message))
 
 
 class ConfigError(AlertingError):
     """The rules file is invalid; `problems` holds everything found, in the file's order."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        self.problems = sorted(
-            problems, key=lambda p: (p.file, p.more, p.line or 0, p.column or 0, p.message)
-        )
+        self.problems = in_order(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 

@@ -52,6 +52,8 @@ class Redactor:
         self._lock = threading.Lock()
         self._known: set[str] = set()
         self._keys: set[str] = set()
+        #: what is known, as it was when it was last needed; None: there is more by now
+        self._pieces: tuple[str, ...] | None = ()
         self._pattern: re.Pattern[str] | None = None
 
     def learn(self, text: str) -> None:
@@ -62,8 +64,8 @@ class Redactor:
             new = {piece for piece in pieces if len(piece) >= _SHORTEST} - self._known
             if new:
                 self._known |= new
-                # compiled when it is needed: a rules file teaches dozens, one after the other
-                self._pattern = None
+                # made anew when it is needed: a rules file teaches dozens, one after the other
+                self._pieces = self._pattern = None
 
     def learn_key(self, text: str) -> None:
         """As `learn`, and `text` is masked in an exchange's recorded answers too."""
@@ -100,8 +102,19 @@ class Redactor:
 
     def redact(self, text: str) -> str:
         """`text` without any secret learnt so far."""
+        pieces = self._pieces
+        if pieces is None:
+            pieces = self._listed()
+        # most texts have none, and a pattern of thousands takes its time
+        if not any(piece in text for piece in pieces):
+            return text
         pattern = self._pattern or self._compiled()
         return pattern.sub(MASK, text) if pattern else text
+
+    def _listed(self) -> tuple[str, ...]:
+        with self._lock:
+            self._pieces = tuple(self._known)
+            return self._pieces
 
     def _compiled(self) -> re.Pattern[str] | None:
         with self._lock:

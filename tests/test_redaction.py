@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from alerting.redaction import Redactor, clean, without_tokens
@@ -62,3 +64,18 @@ def test_what_looks_like_a_token_is_not_shown(token):
 )
 def test_what_people_write_is_shown(text):
     assert without_tokens(text) == text
+
+
+def test_a_secret_that_is_learnt_between_two_texts_is_masked_in_the_second():
+    redactor = Redactor()
+    redactor.learn("first-secret")
+    assert redactor.redact("first-secret later-secret") == "*** later-secret"
+    redactor.learn("later-secret")
+    assert redactor.redact("first-secret later-secret") == "*** ***"
+
+
+@pytest.mark.parametrize("letters", ["a", "a1"])
+def test_a_long_run_of_letters_is_looked_at_once(letters):
+    began = time.process_time()
+    without_tokens(letters * 500_000)
+    assert time.process_time() - began < 5

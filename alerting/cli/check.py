@@ -30,7 +30,7 @@ def _check(args: argparse.Namespace) -> int:
         print(*error.problems, sep="\n")
         return FAILED
     for each in config.warnings:
-        print(f"{each.file}: warning: {each.path}: {each.message}", file=sys.stderr)
+        print(each.as_warning(), file=sys.stderr)
     for problem in local.problems():
         print(f"this machine: warning: {problem}", file=sys.stderr)
     counts = [(len(config.ruleset.rules), "rule"), (len(config.receivers), "receiver")]

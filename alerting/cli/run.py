@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ from alerting.terminal import count
 if TYPE_CHECKING:
     from alerting.config.settings import Config
     from alerting.service.once import CycleResult
+
+
+log = logging.getLogger("alerting")
 
 
 def add(commands: Commands) -> None:
@@ -51,6 +55,7 @@ def _run(args: argparse.Namespace) -> int:
     path = context.config_path(args)
     reloader = Reloader(path, lambda: _load_again(args, path, state))
     config = context.load(path, depth)
+    _warn(config)
     state = context.state_path(args, config)
     supervisor = Supervisor(
         config,
@@ -79,7 +84,13 @@ def _load_again(args: argparse.Namespace, path: Path, state: Path) -> Config:
             f"{path}: state: is {wanted} now, and {state} is in use; it takes a restart to change "
             "it, so nothing of this file is taken over"
         )
+    _warn(config)
     return config
+
+
+def _warn(config: Config) -> None:
+    for each in config.warnings:
+        log.warning("%s", each)
 
 
 def _show(result: CycleResult) -> None:

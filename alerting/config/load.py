@@ -16,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from alerting.config.doubts import doubts
 from alerting.config.remembered import Remembered, without_secrets
 from alerting.config.report import Report, is_secret, keys_of, kind_of, read_as
 from alerting.config.routes import RouteReader
@@ -47,11 +48,11 @@ from alerting.engine.rules import (
     ReceiverPolicy,
     Ruleset,
 )
-from alerting.errors import ConfigError
+from alerting.errors import ConfigError, in_order
 from alerting.exchanges.account import DEFAULT_BASE_URL, AccountSettings
 from alerting.exchanges.coinswitch.keys import check_key_pair, secret_key_problem
 from alerting.files import why_unread
-from alerting.net.hosts import is_loopback
+from alerting.net.hosts import cut_by_fragment, is_loopback
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
 from alerting.units import ZERO, format_duration
@@ -59,6 +60,10 @@ from alerting.units import ZERO, format_duration
 __all__ = ["Depth", "Secrets", "json_schema", "load_config"]
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_CUT = (
+    "has a # in its user or password, so that the host after it is lost: a URL ends there; "
+    "write %23 for it"
+)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -67,7 +72,8 @@ class Depth(enum.Enum):
 
     #: the file itself: its structure, and what it means
     STRUCTURE = "structure"
-    #: also whether each receiver could ever work (Apprise): one that cannot would be silence
+    #: also whether each receiver could ever work (Apprise): one that cannot would be silence; and
+    #: what is valid and can hardly be meant
     RECEIVERS = "receivers"
     #: also templates and annotations (Jinja), and whether the keys of an account belong together
     EVERYTHING = "everything"
@@ -140,6 +146,7 @@ def load_document(
     config = loader.config(path, read_as(RulesFile, report))
     if config is not None and depth is not Depth.STRUCTURE:
         _check_receivers(config, report)
+        config = replace(config, warnings=tuple(doubts(config.ruleset, report)))
     if config is not None and depth is Depth.EVERYTHING:
         config = _look_further(config, report)
     if config is None or report.problems:
@@ -173,13 +180,9 @@ def _look_further(config: Config, report: Report) -> Config:
             ),
         )
     )
-    warnings = [(name, check_key_pair(account)) for name, account in config.accounts.items()]
-    return replace(
-        config,
-        warnings=tuple(
-            report.problem(("accounts", name), warning) for name, warning in warnings if warning
-        ),
-    )
+    wrong = [(name, check_key_pair(account)) for name, account in config.accounts.items()]
+    pairs = [report.problem(("accounts", name), text) for name, text in wrong if text]
+    return replace(config, warnings=tuple(in_order([*config.warnings, *pairs])))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -345,6 +348,8 @@ class _Loader:
         if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", url.reveal()):
             message = "is no Apprise URL; it must start with a service, as slack://"
             self.report.value(self.secrets.given(path, "url"), message)
+        elif cut_by_fragment(url.reveal()):
+            self.report.value(self.secrets.given(path, "url"), _CUT)
         return ReceiverSettings(name=name, url=url, send_resolved=section.send_resolved)
 
     def _heartbeat(self, section: HeartbeatSection | None) -> HeartbeatSettings | None:
@@ -414,6 +419,8 @@ def _ping_problem(url: str) -> str | None:
     """What is wrong with a heartbeat's url; quotes nothing of it."""
     if not re.fullmatch(r"[!-~]+", url):
         return "has a space or a character that no URL has"
+    if cut_by_fragment(url):
+        return _CUT
     parts = _web_address(url)
     if parts is None:
         return "is no URL; it must start with https:// and name a host"

@@ -35,6 +35,14 @@ MOST_TOLD = 100
 Message = str | Callable[[], str]
 
 
+def told(found: list[Problem], untold: int, what: str = "problem") -> list[Problem]:
+    """What was found of one file, and how many more `what` there are."""
+    if not untold:
+        return found
+    message = f"and {count(untold, f'more {what}')}"
+    return [*found, Problem(file=found[0].file, message=message, more=untold)]
+
+
 def is_secret(path: Path) -> bool:
     """Whether a value there is never quoted: secrets, and what may be one under a wrong key."""
     return path[:1] in _SECRET and path[-1] not in _HARMLESS
@@ -104,6 +112,10 @@ class Report:
         """A problem that stands at a value, for somebody else to tell."""
         return self._problem(self.document.value(path), path, message)
 
+    def problem_at(self, spot: Spot, path: Path, message: str) -> Problem:
+        """As `problem`, at one place of the value."""
+        return self._problem(spot, path, message)
+
     def take(self, problems: Iterable[Problem]) -> None:
         """Problems that somebody else found."""
         for problem in problems:
@@ -134,15 +146,16 @@ class Report:
 
     def told(self) -> list[Problem]:
         """All problems, in no order; of too many the first that were found, and how many more."""
-        if not self._untold:
-            return self.problems
-        message = f"and {count(self._untold, 'more problem')}"
-        more = Problem(file=self.document.file, message=message, more=self._untold)
-        return [*self.problems, more]
+        return told(self.problems, self._untold)
 
     def redacted(self) -> list[Problem]:
         """As `told`, without any secret that was learnt after they were found."""
-        return [replace(p, path=_shown(p.path), message=_shown(p.message)) for p in self.told()]
+        return redacted(self.told())
+
+
+def redacted(problems: list[Problem]) -> list[Problem]:
+    """The problems without any secret that is known by now."""
+    return [replace(p, path=_shown(p.path), message=_shown(p.message)) for p in problems]
 
 
 def _shown(text: str) -> str:

@@ -59,5 +59,5 @@ class Config:
     history_keep: timedelta = timedelta(days=30)
     #: the file without its secrets, to be remembered when it is taken over
     kept: str = ""
-    #: what is valid and can hardly be meant; looked for with Depth.EVERYTHING
+    #: what is valid and can hardly be meant; not looked for with Depth.STRUCTURE
     warnings: tuple[Problem, ...] = ()

@@ -33,7 +33,7 @@ from alerting.units import ZERO, format_duration, rfc3339
 _MOST_FLAWS = 8
 # Snapshots in a row without seen time, before it is trouble: an outage, a restart end with one.
 _PATIENCE = 3
-_DELAY_IS_OVER = frozenset({BLIND, DELIVERY_FAILING, CONFIG_INVALID})
+_DELAY_IS_OVER = frozenset({BLIND, DELIVERY_FAILING})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

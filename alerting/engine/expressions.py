@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import pairwise
 from typing import NoReturn
 
 from alerting.units import parse_number
@@ -55,6 +56,16 @@ class Expression:
     names: frozenset[str] = field(compare=False)
     kind: Kind = field(compare=False)
     _run: _Number | _Condition = field(compare=False, repr=False)
+    #: each name that is compared with a plain number: name, number, where it stands in the text
+    compared: tuple[tuple[str, Decimal, int], ...] = field(default=(), compare=False)
+
+    def constant(self) -> Decimal | bool | None:
+        """What it gives whatever is seen; None: that depends on what is seen, or it has no value.
+
+        Under the thread's decimal context, as `evaluate`.
+        """
+        # without any value, only what needs none has one: `or` and `and` are three-valued
+        return self.evaluate({})
 
     def evaluate(self, values: Values) -> Decimal | bool | None:
         """Its value under the thread's decimal context (enter units.EXACT); None: it has none."""
@@ -83,7 +94,7 @@ def compile_expression(
     tree = _parse(text, tokens)
     build = compiler.number if kind is Kind.NUMBER else compiler.condition
     run = build(tree, 1)
-    return Expression(text, frozenset(compiler.used), kind, run)
+    return Expression(text, frozenset(compiler.used), kind, run, tuple(compiler.compared))
 
 
 # ── from text to tree ───────────────────────────────────────────────────────
@@ -233,6 +244,8 @@ class _Compiler:
     elsewhere: Mapping[str, str]
     #: the names met so far
     used: set[str] = field(default_factory=set)
+    #: names and the plain numbers that they are compared with
+    compared: list[tuple[str, Decimal, int]] = field(default_factory=list)
 
     def number(self, node: ast.expr, depth: int) -> _Number:
         """A closure that gives the number; an error if the node is not one."""
@@ -341,9 +354,18 @@ class _Compiler:
             if type(op) not in _COMPARISONS:
                 self._fail(node, "`in` and `is` are not allowed; compare with < <= > >= == !=")
         operands = [self.number(part, depth + 1) for part in (node.left, *node.comparators)]
+        for left, right in pairwise((node.left, *node.comparators)):
+            self._note(left, right)
+            self._note(right, left)
         pairs = zip(node.ops, operands, operands[1:], strict=False)
         links = [_compared(_COMPARISONS[type(op)], left, right) for op, left, right in pairs]
         return links[0] if len(links) == 1 else _all(links)
+
+    def _note(self, name: ast.expr, number: ast.expr) -> None:
+        """Keep what a name is compared with, if these are a name and a plain number."""
+        if isinstance(name, ast.Name) and isinstance(number, ast.Constant):
+            literal = _literal(self._source(number), number.col_offset)
+            self.compared.append((name.id, literal, number.col_offset))
 
     def _check_depth(self, node: ast.expr, depth: int) -> None:
         if depth > MAX_DEPTH:

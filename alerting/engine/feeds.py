@@ -96,5 +96,8 @@ FEEDS: Mapping[str, tuple[Scope, ...]] = {"wallet": (Scope.WALLET, Scope.SYMBOL)
 #: what `value` and `when` may name, per scope
 NAMES: Mapping[Scope, tuple[str, ...]] = {scope: spec.names for scope, spec in SCOPES.items()}
 
+#: names whose value is a share of something: 1 is all of it, so 40 for 40% is a mistake
+RATIOS = frozenset({"margin_ratio", "available_ratio", "concentration"})
+
 #: every label that identifies an alert of some scope, each once
 LABELS = tuple(dict.fromkeys(label for spec in SCOPES.values() for label in spec.labels))

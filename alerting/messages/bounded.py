@@ -13,14 +13,18 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from jinja2 import Template, nodes
+from jinja2 import FunctionLoader, Template, TemplateError, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import TemplateRuntimeError
+from jinja2.loaders import split_template_path
 from jinja2.runtime import Context, markup_join, str_join
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from alerting.files import MissingFileError, UnreadableError, read_text
 
 #: characters that one text, or items that one list, may have within a template
 MOST = 100_000
@@ -28,6 +32,7 @@ MOST = 100_000
 MOST_OUTPUT = 500_000
 #: seconds of computing for one message, with all its templates and annotations
 SECONDS = 5.0
+_LARGEST_FILE = 1024 * 1024
 _WIDEST = 10_000
 _BITS = 4096
 _WIDE = re.compile(r"[0-9]{5,}|%[-+ #0]*\*")
@@ -74,6 +79,34 @@ def run(template: Template, data: dict[str, Any]) -> str:
         if size > MOST_OUTPUT:
             raise TooMuchError(f"it gives more than {MOST_OUTPUT} characters")
     return "".join(parts)
+
+
+def loader(folders: list[Path]) -> FunctionLoader:
+    """Finds a template in the first folder that has it; one that is no file or huge is an error."""
+    return FunctionLoader(functools.partial(_source, folders))
+
+
+def _source(folders: list[Path], name: str) -> tuple[str, str, Callable[[], bool]] | None:
+    """A template's text, its file, and whether that is still the same; None: there is none."""
+    for folder in folders:
+        path = folder.joinpath(*split_template_path(name))
+        try:
+            before = _stamp(path)
+            text = read_text(path, most=_LARGEST_FILE)
+        except MissingFileError:
+            continue
+        except UnreadableError as error:
+            raise TemplateError(f"{path} {error}") from None
+        return text, str(path), lambda: _stamp(path) == before  # noqa: B023 - returned here
+    return None
+
+
+def _stamp(path: Path) -> int | None:
+    """When a file was last changed, in ns; None: it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
 
 
 class _CodeGenerator(CodeGenerator):

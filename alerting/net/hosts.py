@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from alerting.redaction import clean
@@ -31,3 +32,8 @@ def host_of(url: str) -> str | None:
     except ValueError:
         return None
     return clean(host) if host else None
+
+
+def cut_by_fragment(url: str) -> bool:
+    """Whether a `#` stands in its user or password: what follows, the host too, is a fragment."""
+    return re.match(r"[^/?#]*://[^/?#]*#.*@", url) is not None

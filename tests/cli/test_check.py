@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from alerting.service.supervisor import Supervisor
+
 
 def test_check_counts(desk):
     assert desk.run("check") == (0, "1 rule, 2 receivers, 2 routes\n", "")
@@ -42,3 +44,28 @@ def test_check_warns_of_what_is_wrong_on_this_machine(desk):
         "this machine: warning: the CA bundle SSL_CERT_FILE=/nowhere/ca.pem does not exist"
     )
     assert proxy.startswith("this machine: warning: the proxy HTTPS_PROXY=htp://***@h: its scheme")
+
+
+def test_check_prints_warnings_with_their_place_and_succeeds(desk):
+    desk.write(more="    when: 1 > 2\n")
+    code, out, err = desk.run("check")
+    assert (code, out) == (0, "1 rule, 2 receivers, 2 routes\n")
+    assert err == (
+        f"{desk.path}:23:11: warning: rules.0.when: is always false, so it keeps the rule from "
+        "firing\n"
+    )
+
+
+def test_check_counts_what_it_does_not_print(desk):
+    desk.write(more="".join(f"    unknown_{number}: 1\n" for number in range(250)))
+    code, out, _ = desk.run("check")
+    assert code == 1
+    assert out.splitlines()[-1] == f"{desk.path}: and 150 more problems"
+
+
+def test_the_daemon_says_warnings_in_its_log(desk, monkeypatch):
+    desk.write(more="    when: 1 > 2\n")
+    monkeypatch.setattr(Supervisor, "run", lambda *_, **__: None)
+    code, _, err = desk.run("run")
+    assert code == 0
+    assert re.search(r" warning .*rules\.yaml:23:11: rules\.0\.when: is always false", err)

@@ -102,6 +102,23 @@ def test_a_secret_file_that_has_no_end_is_refused_at_once(load, tmp_path, make):
     assert line.startswith("FILE:3:30: receivers.desk.url_file: the file is a ")
 
 
+@pytest.mark.parametrize("section", ["receivers", "heartbeat"])
+def test_a_url_whose_password_cuts_its_host_off_is_refused_and_not_shown(load, section):
+    url = "https://me:pa#hunter2hunter2@example.com"
+    own = {
+        "receivers": f"receivers: {{desk: {{url: '{url}'}}}}\n",
+        "heartbeat": f"heartbeat: {{url: '{url}'}}\n",
+    }
+    parts = (
+        {"extra": own["heartbeat"]} if section == "heartbeat" else {"receivers": own["receivers"]}
+    )
+    (line,) = messages(load, **parts)
+    assert line.endswith(
+        ".url: has a # in its user or password, so that the host after it is lost: a URL ends "
+        "there; write %23 for it"
+    )
+
+
 def test_a_secret_has_a_length_that_a_secret_can_have(load):
     url = "json://localhost/" + "a" * 64 * 1024
     (line,) = messages(load, receivers=f"receivers: {{desk: {{url: '{url}'}}}}\n")

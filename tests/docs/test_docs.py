@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from alerting.cli import main as cli
-from alerting.config.load import load_config
+from alerting.config.load import Depth, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -69,7 +69,7 @@ def load(text, folder):
         (secrets / name).write_text(value)
     path = folder / "rules.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_config(path, environ=ENVIRON)
+    return load_config(path, environ=ENVIRON, depth=Depth.RECEIVERS)
 
 
 # ── YAML ────────────────────────────────────────────────────────────────────
@@ -79,6 +79,7 @@ def test_the_example_is_a_valid_rules_file(tmp_path):
     config = load((ROOT / "rules.example.yaml").read_text(encoding="utf-8"), tmp_path)
 
     assert list(config.receivers) == ["desk", "phone", "mail"]
+    assert config.warnings == ()
 
 
 @pytest.mark.parametrize("body", list(blocks("yaml")))
@@ -90,7 +91,10 @@ def test_each_yaml_block_parses_and_each_rules_file_in_it_loads(body, tmp_path):
         whole = yaml.safe_dump(ROUTES_AND_RULES | rules)
         folder = tmp_path / str(number)
         folder.mkdir()
-        assert load(whole, folder).accounts
+        config = load(whole, folder)
+        assert config.accounts
+        # what the least there can be does not use is no fault of the block
+        assert config.warnings == () or not ROUTES_AND_RULES.keys() <= rules.keys()
 
 
 def test_the_readmes_rules_load_as_they_stand(tmp_path):

@@ -211,6 +211,23 @@ def test_a_refused_rules_file_is_an_alert():
     ]
 
 
+def test_a_refused_rules_file_is_told_after_its_delay():
+    simulation = about_program()
+    simulation.ruleset = with_builtin(simulation.ruleset, CONFIG_INVALID, for_=30 * S)
+    for second in (0, 15, 29, 30, 45):
+        program(simulation, T0 + second * S, config_error="bad")
+    assert [at for at, *_ in messages_about(simulation, CONFIG_INVALID)] == [30]
+
+
+def test_a_rules_file_that_is_mended_within_the_delay_is_not_told():
+    simulation = about_program()
+    simulation.ruleset = with_builtin(simulation.ruleset, CONFIG_INVALID, for_=30 * S)
+    for second in (0, 29):
+        program(simulation, T0 + second * S, config_error="bad")
+    program(simulation, T0 + 30 * S)
+    assert messages_about(simulation, CONFIG_INVALID) == []
+
+
 def with_builtin(ruleset, name, **settings):
     builtin = {**ruleset.builtin, name: replace(ruleset.builtin[name], **settings)}
     return replace(ruleset, builtin=builtin)

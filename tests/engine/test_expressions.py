@@ -143,6 +143,36 @@ def test_an_expression_knows_its_names_and_equals_its_text():
     assert repr(first).startswith("Expression(text='a + min(b, a)'")
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("1000", NUMBER, D(1000)),
+        ("max(1, 2) * 3", NUMBER, D(6)),
+        ("a * 0", NUMBER, None),
+        ("1 / (1 - 1)", NUMBER, None),
+        ("1 > 2", CONDITION, False),
+        ("a > 1 or 2 > 1", CONDITION, True),
+        ("a > 1 and 1 > 2", CONDITION, False),
+        ("a > 1 or 1 > 2", CONDITION, None),
+        ("a > 1 and 2 > 1", CONDITION, None),
+        ("not a > 1", CONDITION, None),
+    ],
+)
+def test_an_expression_knows_whether_it_is_constant(text, kind, expected):
+    with decimal.localcontext(EXACT):
+        assert compiled(text, kind).constant() == expected
+
+
+def test_an_expression_knows_what_its_names_are_compared_with():
+    text = "a > 0.5 and 1 < b <= 2.50 and a + 1 > 3 and a > b and 1 > 2 and a > -1"
+    assert compiled(text, CONDITION).compared == (
+        ("a", D("0.5"), 4),
+        ("b", D(1), 12),
+        ("b", D("2.50"), 21),
+    )
+    assert compiled("a").compared == ()
+
+
 NOT_ALLOWED = (
     "allowed are numbers, names, + - * /, comparisons, and or not, abs min max, parentheses"
 )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from alerting.net.hosts import host_of, is_address, is_loopback
+from alerting.net.hosts import cut_by_fragment, host_of, is_address, is_loopback
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,22 @@ def test_addresses_and_this_machine_are_known(host, address, loopback):
 )
 def test_a_url_leads_to_a_host(url, host):
     assert host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    ("url", "cut"),
+    [
+        ("mailtos://me:pa#ss@host", True),
+        ("mailtos://m#e:pass@host?to=you@example.org", True),
+        ("mailtos://me:#@host", True),
+        ("mailtos://me@example.org:pa#ss@host", True),
+        ("mailtos://me:pa%23ss@host", False),
+        ("mailtos://me:pass@host/?to=you@example.org#x", False),
+        ("slack://me@A/B/C/#general", False),
+        ("slack://A/B/C/#a@b", False),
+        ("json://host#part", False),
+        ("no url # at all @ all", False),
+    ],
+)
+def test_a_fragment_in_the_user_or_password_is_seen(url, cut):
+    assert cut_by_fragment(url) is cut

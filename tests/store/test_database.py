@@ -151,6 +151,9 @@ def test_our_file_from_before_there_was_an_id_is_taken_over_and_marked(path):
             "its application_id is 252006675",
             id="id",
         ),
+        pytest.param(
+            ["PRAGMA application_id = 252006675"], "its application_id is 252006675", id="empty"
+        ),
         pytest.param(["PRAGMA user_version = 2"], "another program;", id="version-of-nothing"),
         pytest.param(["CREATE VIEW v AS SELECT 1"], "it has the tables v", id="view"),
     ],
