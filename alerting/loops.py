@@ -86,12 +86,12 @@ class Pulse:
         return lasting if lasting >= self._patience else 0.0
 
     def _trouble(self, text: str) -> Trouble:
-        now = self._monotonic()
-        if self._ill_since is None:
-            self._ill_since = now if self._began is None else self._began
+        # each is read once: the thread that is looked at may be done at any moment
+        now, began, since = self._monotonic(), self._began, self._ill_since
+        if since is None:
+            self._ill_since = since = now if began is None else began
             log.error("%s %s", self.name, text)
-        lasting = now - self._ill_since
-        return Trouble(name=self.name, duty=self.duty, text=text, lasting=lasting)
+        return Trouble(name=self.name, duty=self.duty, text=text, lasting=now - since)
 
 
 class Run:

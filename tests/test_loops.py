@@ -184,3 +184,15 @@ def test_a_pulse_is_looked_at_until_it_is_forgotten(machine):
     assert said(loops) == ["main has not got on for 5 s"]
     loops.forget(pulse)
     assert said(loops) == []
+
+
+def test_a_turn_that_ends_while_it_is_looked_at_harms_nobody(machine, monkeypatch):
+    loops = Loops(monotonic=machine)
+    pulse = loops.pulse("main", duty=Duty.DELIVER, patience=PATIENCE)
+    pulse.begin()
+    machine.now += 2 * PATIENCE
+    monkeypatch.setattr("alerting.loops.log.error", lambda *_: pulse.done())
+    assert said(loops) == ["main has not got on for 120 s"]
+    pulse.begin()
+    pulse.done()
+    assert said(loops) == []
