@@ -33,7 +33,8 @@ def _check(args: argparse.Namespace) -> int:
         print(each.as_warning(), file=sys.stderr)
     for problem in local.problems():
         print(f"this machine: warning: {problem}", file=sys.stderr)
-    counts = [(len(config.ruleset.rules), "rule"), (len(config.receivers), "receiver")]
-    counts.append((len(config.ruleset.routes), "route"))
-    print(", ".join(count(number, noun) for number, noun in counts))
+    parked = sum(not rule.enabled for rule in config.ruleset.rules)
+    rules = count(len(config.ruleset.rules), "rule") + (f" ({parked} parked)" if parked else "")
+    receivers, routes = len(config.receivers), len(config.ruleset.routes)
+    print(f"{rules}, {count(receivers, 'receiver')}, {count(routes, 'route')}")
     return FINE

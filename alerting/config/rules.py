@@ -75,6 +75,7 @@ class RuleReader:
             symbols=NamePattern(section.symbols),
             labels=section.labels,
             annotations=section.annotations.model_dump(exclude_none=True),
+            enabled=section.enabled,
         )
 
     def _expression(

@@ -245,6 +245,9 @@ class RuleSection(Section):
     symbols: Patterns = Field(
         default=(), description="Only these symbols; names or globs, `!` excludes."
     )
+    enabled: StrictBool = Field(
+        default=True, description="`false` parks the rule: it is checked, but not judged."
+    )
     labels: dict[LabelName, Text] = Field(
         default_factory=dict, description="Added to the alert, for routes and templates."
     )

@@ -206,7 +206,7 @@ class _Evaluator:
 
     def drop_removed_rules(self) -> None:
         """End the alerts and the levels that the rules file does not know any more."""
-        rules = {rule.name: rule for rule in self.ruleset.rules}
+        rules = {rule.name: rule for rule in self.ruleset.rules if rule.enabled}
         known_account = self.account.name in self.ruleset.accounts
         for alert in list(self.work.alerts.values()):
             subject = alert.labels.get("undefined_rule", alert.rule)
@@ -229,7 +229,7 @@ class _Evaluator:
 
     def _rules(self, scope: Scope) -> Iterable[Rule]:
         for rule in self.ruleset.rules:
-            if rule.scope is scope and rule.accounts.matches(self.account.name):
+            if rule.enabled and rule.scope is scope and rule.accounts.matches(self.account.name):
                 yield rule
 
     def _judge_rule(

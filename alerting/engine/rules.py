@@ -75,6 +75,8 @@ class Rule:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: summary, description, runbook: Jinja sources
     annotations: Mapping[str, str] = field(default_factory=dict)
+    #: False: parked, as if it were not in the file, but for its mistakes
+    enabled: bool = True
 
     @property
     def names(self) -> frozenset[str]:

@@ -66,6 +66,8 @@ def explain(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterat
     rule = known.get(question.rule)
     if rule is None:
         raise UsageError(f"no rule {question.rule!r}; there are: {', '.join(known)}")
+    if not rule.enabled:
+        yield f"Rule {rule.name} is parked (enabled: false): it is not judged."
     if question.symbol is not None and rule.scope is not Scope.SYMBOL:
         raise UsageError(f"--symbol: rule {rule.name} is per {rule.scope.value}")
     told_any = False

@@ -56,6 +56,11 @@ def test_check_prints_warnings_with_their_place_and_succeeds(desk):
     )
 
 
+def test_check_counts_what_is_parked(desk):
+    desk.write(more="    enabled: false\n")
+    assert desk.run("check")[:2] == (0, "1 rule (1 parked), 2 receivers, 2 routes\n")
+
+
 def test_check_counts_what_it_does_not_print(desk):
     desk.write(more="".join(f"    unknown_{number}: 1\n" for number in range(250)))
     code, out, _ = desk.run("check")

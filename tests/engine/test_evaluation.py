@@ -349,6 +349,17 @@ def fired(rule):
     return simulation
 
 
+def test_a_parked_rule_is_not_judged_and_its_alerts_end():
+    simulation = fired(make_rule("floor"))
+    states = []
+    for number, enabled in enumerate((False, False, True), start=1):
+        simulation.ruleset = make_ruleset(make_rule("floor", enabled=enabled))
+        simulation.see(make_snapshot(make_wallet("90")), T0 + number * STEP)
+        states.append(simulation.state_of())
+    assert states == ["inactive", "inactive", "firing"]
+    assert [n.reason.value for n in simulation.notifications] == ["firing", "resolved", "firing"]
+
+
 def test_an_edited_threshold_keeps_the_state():
     simulation = fired(make_rule("floor"))
     simulation.ruleset = make_ruleset(
