@@ -31,6 +31,11 @@ def add(commands: Commands) -> None:
     )
     run.add_argument("--once", action="store_true", help="one cycle, then exit")
     run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --once: show what it would send; store and send nothing",
+    )
+    run.add_argument(
         "--listen", metavar="HOST:PORT", help="serve /healthz and /metrics (not with --once)"
     )
     run.add_argument(
@@ -46,6 +51,8 @@ def _run(args: argparse.Namespace) -> int:
     from alerting.config.reload import Reloader
     from alerting.service.supervisor import Supervisor
 
+    if args.dry_run:
+        return _dry_run(args)
     # a cycle that did its work has not failed, and must not hang, because nobody reads what it says
     wait_for_nobody()
     if args.once and args.listen:
@@ -73,6 +80,22 @@ def _run(args: argparse.Namespace) -> int:
     return FINE
 
 
+def _dry_run(args: argparse.Namespace) -> int:
+    from alerting.service.dry_run import dry_run
+
+    if not args.once or args.metrics_file or args.listen:
+        raise UsageError("--dry-run is for --once alone: it shows one cycle, and writes nothing")
+    config = context.config(args)
+    done = dry_run(config, context.state_path(args, config), clock=context.now)
+    for notification, message in done.messages:
+        print(f"── to {notification.receiver} ──\n{message.title}\n\n{message.body}\n")
+    read, polls = done.result.read, len(done.result.polls)
+    text = f"{read} of {count(polls, 'account')} read, "
+    text += f"{count(len(done.messages), 'message')} would be sent; nothing was stored or sent"
+    print(text + (f" ({count(done.waiting, 'older message')} to be sent)" if done.waiting else ""))
+    return FINE if done.result.ok else FAILED
+
+
 def _load_again(args: argparse.Namespace, path: Path, state: Path) -> Config:
     """The changed rules file; one that means another state file is refused, and thereby told."""
     from alerting.config.load import Depth
@@ -94,12 +117,10 @@ def _warn(config: Config) -> None:
 
 
 def _show(result: CycleResult) -> None:
-    from alerting.engine.model import PollFailure
     from alerting.notify.receivers import SendOutcome
 
-    failed = [name for name, poll in result.polls.items() if isinstance(poll, PollFailure)]
     sent = sum(r.attempt.outcome is SendOutcome.ACCEPTED for r in result.deliveries)
-    text = f"{len(result.polls) - len(failed)} of {count(len(result.polls), 'account')} read"
+    text = f"{result.read} of {count(len(result.polls), 'account')} read"
     text += f", {count(sent, 'message')} sent"
     unsent = len(result.deliveries) - sent
     print(text + (f", {unsent} not accepted" if unsent else ""), flush=True)

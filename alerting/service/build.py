@@ -12,6 +12,7 @@ from alerting.messages.rendering import Renderer
 from alerting.notify.dispatcher import Dispatcher, OnState, ReceiverWorker, Result
 from alerting.notify.receivers import build_notifier
 from alerting.service.cycle import Cycle
+from alerting.service.pruning import FactStore
 from alerting.store.state import Store
 
 
@@ -62,7 +63,7 @@ def build_cycle(
 
 def build_clients(
     config: Config,
-    store: Store,
+    store: FactStore,
     *,
     clock: Callable[[], datetime],
     steady: Callable[[], datetime] | None = None,

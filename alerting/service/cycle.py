@@ -24,7 +24,6 @@ from alerting.engine.model import (
 from alerting.engine.rules import Ruleset
 from alerting.errors import StoreError
 from alerting.monitoring.health import failing_receivers
-from alerting.notify.dispatcher import Dispatcher
 from alerting.redaction import REDACTOR
 from alerting.service.polling import broken_poll
 from alerting.service.pruning import prune_if_sure
@@ -75,13 +74,26 @@ class CycleStore(Protocol):
         """Remember a fact."""
 
 
+class Delivery(Protocol):
+    """Who sends what is committed."""
+
+    def wake(self) -> object:
+        """There may be something to send."""
+
+    def drain(self, *, seconds: float) -> bool:
+        """Wait until nothing is due or being sent; False: it took too long."""
+
+    def stop(self) -> object:
+        """Send nothing more."""
+
+
 @dataclass(kw_only=True)
 class Cycle:
     """Judges outcomes and stores what follows; shared by cron and daemon."""
 
     ruleset: Ruleset
     store: CycleStore
-    dispatcher: Dispatcher
+    dispatcher: Delivery
     clock: Callable[[], datetime]
     config_error: str | None = None
     #: how long polls are recorded for; zero: not at all

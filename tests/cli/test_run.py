@@ -216,3 +216,50 @@ def test_a_pause_that_cannot_be_read_binds_nobody(desk):
     connection.commit()
     connection.close()
     assert desk.once()[0] == 0
+
+
+# ── --dry-run ───────────────────────────────────────────────────────────────
+
+
+def files(desk):
+    return {path.name: path.read_bytes() for path in desk.folder.iterdir() if path.is_file()}
+
+
+def test_a_dry_run_shows_what_it_would_send_and_leaves_no_trace(desk):
+    desk.exchange.wallet = falling("200")
+    before = files(desk)
+    code, out, _ = desk.run("run", "--once", "--dry-run")
+    assert code == 0
+    assert out.count("── to desk ──\nCRITICAL available-balance-floor") == 1
+    assert out.count("── to phone ──") == 1
+    assert out.endswith(
+        "1 of 1 account read, 2 messages would be sent; nothing was stored or sent\n"
+    )
+    assert files(desk) == before
+    assert not desk.inbox.received
+
+
+def test_a_dry_run_goes_by_what_was_told_before_and_changes_nothing_of_it(desk):
+    desk.exchange.wallet = falling("900")
+    desk.once()
+    told = len(desk.inbox.received)
+    assert "0 messages would be sent" in desk.run("run", "--once", "--dry-run")[1]
+    desk.exchange.wallet = falling("200")
+    for _ in range(2):
+        assert "(escalated" in desk.run("run", "--once", "--dry-run")[1]
+    assert len(desk.inbox.received) == told
+    assert desk.status()["alerts"][0]["severity"] == "warning"
+    assert desk.status()["outbox"] == {"pending": 0, "dead": 0, "sent": told}
+
+
+def test_a_dry_run_that_cannot_read_an_account_fails_and_tells_no_lie(desk):
+    desk.exchange.script = lambda _: Special(status=503)
+    code, out, err = desk.run("run", "--once", "--dry-run")
+    assert (code, out.startswith("0 of 1 account read")) == (1, True)
+    assert "exchange down" in err
+
+
+@pytest.mark.parametrize("args", [["--dry-run"], ["--once", "--dry-run", "--metrics-file", "m"]])
+def test_a_dry_run_is_one_cycle_and_writes_nothing(desk, args):
+    code, _, err = desk.run("run", *args)
+    assert (code, "--dry-run is for --once alone" in err) == (2, True)
