@@ -13,6 +13,7 @@ from alerting import logs
 from alerting.cli import (
     ack,
     check,
+    completion,
     context,
     demo,
     exchange,
@@ -47,6 +48,7 @@ _COMMANDS = (
     test,
     schema,
     exchange,
+    completion,
 )
 
 

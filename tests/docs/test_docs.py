@@ -290,6 +290,7 @@ def test_nothing_is_installed_but_what_is_needed():
         "pydantic",
         "pyyaml",
         "requests",
+        "shtab",
         "tzdata",
         "urllib3",
     }

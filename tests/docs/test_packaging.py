@@ -30,6 +30,7 @@ ROOMS = {
     "pydantic": {"config", "exchanges", "ruletest", "store"},
     "pydantic_core": {"config", "exchanges"},
     "requests": {"exchanges", "monitoring", "net"},
+    "shtab": {"cli"},
     "urllib3": {"exchanges", "net"},
     "yaml": {"config"},
 }
