@@ -57,6 +57,7 @@ def evaluate(
     """Judge one account; `outcome` None means that time passed without a poll."""
     with decimal.localcontext(EXACT):
         work = _Evaluator(ruleset, memory, now)
+        work.count_seen_time(outcome)
         work.drop_removed_rules()
         if memory.account.name not in ruleset.accounts:
             # should the name come back, it may be another wallet
@@ -76,6 +77,7 @@ def evaluate_program(
     """Judge the program itself: failing receivers and a refused rules file."""
     with decimal.localcontext(EXACT):
         work = _Evaluator(ruleset, memory, now)
+        work.count_time_awake()
         work.match_builtins()
         work.judge_program(facts)
         return work.finish()
@@ -106,6 +108,23 @@ class _Evaluator:
 
     # ── inputs ──────────────────────────────────────────────────────────────
 
+    def count_seen_time(self, outcome: PollOutcome | None) -> None:
+        """Of an account, time was seen between two snapshots without a failed poll."""
+        if isinstance(outcome, Snapshot) and self.account.poll_failures == 0:
+            self.observed = self._unbroken(self.account.last_snapshot_at)
+        self._pass_unseen_time()
+
+    def count_time_awake(self) -> None:
+        """Of the program, all the time was seen in which it was judging."""
+        self.observed = self._unbroken(self.account.seen_at)
+        self._pass_unseen_time()
+
+    def _pass_unseen_time(self) -> None:
+        last = self.account.seen_at
+        if last is not None:
+            self.work.move_flips(self.now - last - self.observed)
+        self.account = replace(self.account, seen_at=self.now)
+
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """A snapshot arrived: judge every rule over its rows."""
         before = self.account
@@ -113,8 +132,6 @@ class _Evaluator:
             snapshot, known_assets=before.assets, tolerance=self.ruleset.tolerance
         )
         trust = Trust.SUSPECT if flaws else Trust.GOOD
-        if before.poll_failures == 0:
-            self.observed = self._unbroken(before.last_snapshot_at)
         for scope in FEEDS["wallet"]:
             rows = list(samples.samples(snapshot, scope))
             for rule in self._rules(scope):

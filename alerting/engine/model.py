@@ -149,6 +149,9 @@ class Poll:
     #: the answer's text, as it came; None where there was none
     body: str | None = None
     outcome: PollOutcome
+    #: when it was to begin, and the schedule's interval; None: not known
+    due: datetime | None = None
+    interval: timedelta | None = None
 
 
 # ── what is alerting ────────────────────────────────────────────────────────
@@ -205,7 +208,7 @@ class Alert:
     #: worst severity that fired in the present (or last) episode
     worst: Severity | None = None
     #: when it lately began or ceased to fire or changed its severity, as far back as flapping is
-    #: looked for
+    #: looked for; time that was not seen since then has moved them on
     flips: tuple[datetime, ...] = ()
     flapping: bool = False
 
@@ -392,6 +395,8 @@ class AccountState:
     last_error: str | None = None
     #: settlement assets seen so far; one that vanishes makes a snapshot suspect
     assets: frozenset[str] = frozenset()
+    #: the last evaluation; from then on it is asked how much of the time was seen
+    seen_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,6 @@ from alerting.engine.identity import fingerprint
 from alerting.engine.lifecycle import Change
 from alerting.engine.model import Alert, ChangeReason, Level, Severity, State, Transition
 from alerting.engine.rules import Flapping
-from alerting.units import ZERO
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -25,7 +24,7 @@ class WorkingSet:
 
     def __init__(self, alerts: Mapping[str, Alert], now: datetime) -> None:
         self.now = now
-        self.alerts = dict(alerts)
+        self.alerts = {fp: _not_ahead(alert, now) for fp, alert in alerts.items()}
         #: rules with an alert that is remembered; all others are quick to judge
         self.known_rules = {alert.rule for alert in alerts.values()}
         self.transitions: list[Transition] = []
@@ -108,6 +107,12 @@ class WorkingSet:
             changes += [change] if change else []
         self._store_changes(alert, levels, changes)
 
+    def move_flips(self, unseen: timedelta) -> None:
+        """Time that was not seen settles nothing: for flapping, it did not pass."""
+        for fp, alert in self.alerts.items():
+            if alert.flips and unseen:
+                self.alerts[fp] = replace(alert, flips=tuple(at + unseen for at in alert.flips))
+
     def update_flapping(self, flapping: Flapping | None) -> None:
         """Look at how often each alert went up and down lately, its severity included."""
         for fp, alert in self.alerts.items():
@@ -116,7 +121,7 @@ class WorkingSet:
     def _with_flapping(self, alert: Alert, flapping: Flapping | None) -> Alert:
         if flapping is None:
             return replace(alert, flips=(), flapping=False) if alert.flips else alert
-        recent = tuple(at for at in alert.flips if ZERO <= self.now - at < flapping.within)
+        recent = tuple(at for at in alert.flips if self.now - at < flapping.within)
         # it must calm down well below where it started, or flapping itself would flap
         most = flapping.changes // 2 if alert.flapping else flapping.changes
         return replace(alert, flips=recent, flapping=len(recent) > most)
@@ -143,7 +148,8 @@ class WorkingSet:
         return replace(
             alert,
             fired_at=self.now,
-            episode=(self.now - _EPOCH) // _MILLISECOND,
+            # never an old one's name again, though the clock was set back
+            episode=max((self.now - _EPOCH) // _MILLISECOND, alert.episode + 1),
             resolved_at=None,
             resolved_why=None,
             worst=None,
@@ -161,3 +167,28 @@ class WorkingSet:
             reason=change.reason,
             fingerprint=alert.fingerprint,
         )
+
+
+def _not_ahead(alert: Alert, now: datetime) -> Alert:
+    """The clock was set back: what lies ahead of now counts as now, and nothing lasts below 0."""
+    started = [at for at in (alert.active_at, alert.fired_at, alert.resolved_at) if at is not None]
+    if all(at <= now for at in started):
+        return alert
+    return replace(
+        alert,
+        active_at=_earlier(alert.active_at, now),
+        fired_at=_earlier(alert.fired_at, now),
+        resolved_at=_earlier(alert.resolved_at, now),
+        levels=tuple(
+            replace(
+                level,
+                active_at=_earlier(level.active_at, now),
+                fired_at=_earlier(level.fired_at, now),
+            )
+            for level in alert.levels
+        ),
+    )
+
+
+def _earlier(instant: datetime | None, now: datetime) -> datetime | None:
+    return None if instant is None else min(instant, now)

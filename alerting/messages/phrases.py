@@ -92,7 +92,7 @@ def percent(value: object, places: int = 2) -> str:
 def duration(value: object) -> str:
     """Write a timedelta, or a number of seconds, as `1h30m`, to two units."""
     if isinstance(value, timedelta):
-        return _rough(value)
+        return _span(value)
     number = _number(value)
     if number is None or abs(number) > Decimal(10) ** 11:
         return UNKNOWN
@@ -159,6 +159,16 @@ def _rough(length: timedelta) -> str:
         return format_duration(length)
     whole = (abs(length) // step) * step
     return format_duration(whole if length > ZERO else -whole)
+
+
+def _span(length: timedelta) -> str:
+    """How long something lasted: never less than nothing, also if the clock was set back in it."""
+    return _rough(max(length, ZERO))
+
+
+def _past(at: datetime, now: datetime) -> str:
+    """How long ago something was; what lies ahead, by a clock that was set back, is now."""
+    return ago(min(at, now), now=now)
 
 
 # ── alerts ──────────────────────────────────────────────────────────────────
@@ -391,12 +401,12 @@ def _since(alert: Data, now: datetime) -> str:
     """Since when, absolute and relative."""
     fired, active, resolved = alert["fired_at"], alert["active_at"], alert["resolved_at"]
     if alert["state"] == "resolved":
-        lasted = f" after {_rough(resolved - fired)}" if resolved and fired else ""
-        over = f"resolved {instant(resolved)} ({ago(resolved, now=now)})" if resolved else "over"
+        lasted = f" after {_span(resolved - fired)}" if resolved and fired else ""
+        over = f"resolved {instant(resolved)} ({_past(resolved, now)})" if resolved else "over"
         return f"{over}{lasted}"
     start = fired or active
     if start is None:
         return ""
-    text = f"firing since {instant(start)} ({ago(start, now=now)})"
+    text = f"firing since {instant(start)} ({_past(start, now)})"
     early = fired and active and fired - active >= timedelta(seconds=1)
     return f"{text}, first seen {_rough(fired - active)} earlier" if early else text

@@ -32,8 +32,8 @@ log = logging.getLogger("alerting.monitoring")
 
 # Beyond what a ping may take: nothing interrupts a name server that does not answer.
 _LAST_PING_EXTRA = timedelta(seconds=2)
-# The cycle moves instants by less than this onto its schedule.
-_ALIGNMENT = timedelta(seconds=1)
+# The cycle moves instants by less than this onto its beat.
+_ALIGNMENT = timedelta(seconds=7)
 # A follower's work lasts as long as a ping and some waits for the state file; seconds.
 _TURN = 120.0
 

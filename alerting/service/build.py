@@ -65,11 +65,13 @@ def build_clients(
     store: Store,
     *,
     clock: Callable[[], datetime],
+    steady: Callable[[], datetime] | None = None,
     keep: Mapping[str, WalletClient] | None = None,
     before: Config | None = None,
 ) -> dict[str, WalletClient]:
     """A client per account, at the pace that the state file knows of it.
 
+    Their requests bear the machine's `clock`; `steady` is the program's.
     After a reload those whose settings are as before go on, and all others are closed.
     """
 
@@ -89,6 +91,7 @@ def build_clients(
             account,
             timeout=config.poll.timeout,
             clock=clock,
+            steady=steady,
             remembered=store.meta(_pace_key(name)),
         )
         for name, account in config.accounts.items()

@@ -27,7 +27,8 @@ from alerting.monitoring.health import failing_receivers
 from alerting.notify.dispatcher import Dispatcher
 from alerting.redaction import REDACTOR
 from alerting.service.polling import broken_poll
-from alerting.service.schedule import align_to_schedule
+from alerting.service.pruning import prune_if_sure
+from alerting.service.schedule import beat_of
 from alerting.terminal import count
 from alerting.units import format_duration, plain
 
@@ -67,6 +68,12 @@ class CycleStore(Protocol):
     ) -> None:
         """Forget what is too old."""
 
+    def meta(self, key: str) -> str | None:
+        """A fact that was remembered; None: never."""
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Remember a fact."""
+
 
 @dataclass(kw_only=True)
 class Cycle:
@@ -84,20 +91,17 @@ class Cycle:
     _program_open: bool = field(default=True)
 
     def judge(self, poll: Poll) -> None:
-        """Evaluate one account, commit, log, and set delivery going."""
-        self._judge(poll.account, poll)
-
-    def _judge(self, account: str, poll: Poll | None) -> None:
-        outcome = poll.outcome if poll is not None else None
+        """Evaluate one account as of the poll's beat, commit, log, and set delivery going."""
 
         def judge_now(memory: Memory) -> Evaluation:
-            now = align_to_schedule(self.clock(), memory.account.last_snapshot_at)
+            last = memory.account.last_snapshot_at
+            now = beat_of(poll.due or self.clock(), last, interval=poll.interval)
             self._warn_if_polls_too_rare(memory.account, now)
-            return evaluate(self.ruleset, memory, outcome, now=now)
+            return evaluate(self.ruleset, _begun(memory, now), poll.outcome, now=now)
 
-        facts = self.facts_of(account) if poll is not None else {}
+        facts = self.facts_of(poll.account)
         recorded = self._recorded(poll)
-        self._finish(self.store.evaluate(account, judge_now, poll=recorded, facts=facts))
+        self._finish(self.store.evaluate(poll.account, judge_now, poll=recorded, facts=facts))
 
     def _warn_if_polls_too_rare(self, account: AccountState, now: datetime) -> None:
         """Say so where polls are so rare that no `for` could ever pass."""
@@ -111,9 +115,9 @@ class Cycle:
                 format_duration(longest),
             )
 
-    def _recorded(self, poll: Poll | None) -> Poll | None:
+    def _recorded(self, poll: Poll) -> Poll | None:
         """What is kept of a poll for the history."""
-        if poll is None or not self.keep_history:
+        if not self.keep_history:
             return None
         if poll.body is None:
             return poll
@@ -128,7 +132,8 @@ class Cycle:
         except BaseException as error:
             log.exception("account %s: this snapshot could not be judged", poll.account)
             text = f"internal error while judging: {type(error).__name__}"
-            self.judge(broken_poll(poll.account, text, at=poll.at))
+            broken = broken_poll(poll.account, text, at=poll.at)
+            self.judge(replace(broken, due=poll.due, interval=poll.interval))
 
     def judge_program(self) -> None:
         """Evaluate the program itself, where there is anything to say."""
@@ -162,7 +167,8 @@ class Cycle:
                 continue
             forgotten = account == AccountState(name=name)
             if not forgotten or self._unfinished(self.store.memory(name)):
-                self._judge(name, None)
+                judge = functools.partial(evaluate, self.ruleset, outcome=None, now=self.clock())
+                self._finish(self.store.evaluate(name, judge))
 
     def _unfinished(self, memory: Memory) -> bool:
         """Whether there is an alert that may change, or somebody present to be told of its end."""
@@ -174,8 +180,11 @@ class Cycle:
 
     def prune(self) -> None:
         """Forget what is too old to be kept."""
-        present = self.ruleset.receivers
-        self.store.prune(now=self.clock(), keep_history=self.keep_history, receivers=present)
+        now, present = self.clock(), self.ruleset.receivers
+        forget = functools.partial(
+            self.store.prune, now=now, keep_history=self.keep_history, receivers=present
+        )
+        prune_if_sure(self.store, forget, now=now)
 
     def _finish(self, evaluation: Evaluation) -> None:
         for change in evaluation.transitions:
@@ -190,3 +199,9 @@ class Cycle:
             )
         if evaluation.notifications:
             self.dispatcher.wake()
+
+
+def _begun(memory: Memory, now: datetime) -> Memory:
+    """What people asked for holds at once, though the poll was due before they did."""
+    silences = tuple(replace(each, starts_at=min(each.starts_at, now)) for each in memory.silences)
+    return replace(memory, silences=silences)

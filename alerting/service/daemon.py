@@ -7,8 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from alerting.config.reload import brief
 from alerting.config.settings import Config, PollSettings
@@ -124,7 +124,8 @@ class Daemon:
             log.warning("a message was still being sent; it will be sent again, marked as repeat")
 
     def _watch(self) -> Config | None:
-        pruned_at = self._cycle.clock()
+        prune_every = self._loop.prune_every.total_seconds()
+        prune_due = time.monotonic() + prune_every
         program_due = 0.0
         self._main.done()
         while not self._stop.wait(self._loop.look_every):
@@ -139,8 +140,8 @@ class Daemon:
                 if time.monotonic() >= program_due:
                     program_due = time.monotonic() + self._loop.program_every
                     self._look_after_program()
-                if self._cycle.clock() - pruned_at > self._loop.prune_every:
-                    pruned_at = self._cycle.clock()
+                if time.monotonic() >= prune_due:
+                    prune_due = time.monotonic() + prune_every
                     self._cycle.prune()
             except StoreError as error:
                 log.error("%s; trying again", error)  # noqa: TRY400 - a user's disk, not a bug
@@ -190,11 +191,16 @@ class Daemon:
             if self._stop.is_set():
                 return  # a poll that we cut ourselves is no failure
             failing = log_failure(poll, again=failing)
-            judged = self._judge(poll)
+            beat = self._instant_of(due)
+            judged = self._judge(replace(poll, due=beat, interval=self._poll.interval))
             if judged:
                 run.done()
             due = next_due(due, interval, time.monotonic())
             self._stop.wait(due - time.monotonic())
+
+    def _instant_of(self, due: float) -> datetime:
+        """When a turn was due, by the clock: the time since then has passed on all clocks."""
+        return self._cycle.clock() - timedelta(seconds=time.monotonic() - due)
 
     def _judge(self, poll: Poll) -> bool:
         """Judge it; False: not even a failed poll can be judged, and a restart may mend that."""

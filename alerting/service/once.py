@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alerting.engine.model import PollOutcome, Snapshot
 from alerting.errors import AlertingError, LoopError, StoreError
@@ -51,13 +51,15 @@ def run_once(
     polls: dict[str, PollOutcome] = {}
     errors: list[AlertingError] = []
     judged: set[str] = set()
+    # a slow answer is no later poll
+    began = cycle.clock()
 
     def read(name: str, poller: Poller) -> None:
         try:
             poll = poll_safely(name, poller, cycle.clock)
             polls[name] = poll.outcome
             log_failure(poll)
-            cycle.judge_safely(poll)
+            cycle.judge_safely(replace(poll, due=began))
             judged.add(name)
         except StoreError as error:
             errors.append(error)

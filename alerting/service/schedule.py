@@ -1,13 +1,21 @@
-"""When the next poll is due, and which instant it counts for."""
+"""When the next poll is due, and which instant it counts for.
+
+A poll counts for its beat: the instant at which it was due, whenever its answer came. Beats are
+whole intervals apart, so how many polls meet a `for` is a matter of the rules file and not of the
+network's or the machine's jitter.
+"""
 
 from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
 
-# The loops tick on whole seconds of each other up to this jitter of the machine.
-_JITTER = timedelta(milliseconds=150)
-_SHORTEST_ALIGNED = timedelta(seconds=5)
+# How far from its beat a poll may start, in parts of the distance from the one before, ...
+_SHARE = 10
+# ... and at most: beats must not run away from the clock.
+_FARTHEST = timedelta(seconds=6)
+# A beat that nobody told: cron starts on whole minutes, a script pauses for round seconds.
+_ROUND = (timedelta(minutes=1), timedelta(seconds=5), timedelta(seconds=1))
 
 
 def next_due(due: float, interval: float, now: float) -> float:
@@ -16,13 +24,18 @@ def next_due(due: float, interval: float, now: float) -> float:
     return due + (missed + 1) * interval
 
 
-def align_to_schedule(now: datetime, last: datetime | None) -> datetime:
-    """`now`, moved onto a whole number of seconds after `last` where only jitter is between.
+def beat_of(due: datetime, last: datetime | None, *, interval: timedelta | None) -> datetime:
+    """The beat of a poll that was due then: a whole number of intervals after the last snapshot's.
 
-    Polls every 15 s come 14.99 or 15.01 s apart; without this `for: 30s` would be met by the
-    third poll on one day and by the fourth on another.
+    `interval` None: whoever starts us has a beat of its own, a round one. Too far from every beat,
+    `due` is the first of a new series.
     """
-    if last is None or now - last < _SHORTEST_ALIGNED:
-        return now
-    aligned = last + timedelta(seconds=round((now - last).total_seconds()))
-    return aligned if abs(now - aligned) <= _JITTER else now
+    if last is None or due <= last:
+        return due
+    distance = due - last
+    for step in _ROUND if interval is None else (interval,):
+        beat = last + max(1, round(distance / step)) * step
+        tolerance = min((distance if interval is None else step) / _SHARE, _FARTHEST)
+        if abs(due - beat) <= tolerance:
+            return beat
+    return due

@@ -18,11 +18,13 @@ from pathlib import Path
 from alerting.config.reload import Reloader, differences
 from alerting.config.settings import Config
 from alerting.errors import AlertingError, LoopError, StoreError
+from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.loops import Duty, Loops
 from alerting.monitoring.monitor import Monitoring
 from alerting.notify.dispatcher import Result, loop_name
 from alerting.notify.last_resort import Emergency
 from alerting.service.build import build_clients, build_cycle
+from alerting.service.clock import SteadyClock, Uptime, keep_safely, uptime
 from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
 from alerting.service.guard import Guard
 from alerting.service.once import CycleResult, run_once
@@ -54,10 +56,12 @@ class _Opened:
     emergency: Emergency
     monitoring: Monitoring
     lock: StateLock
+    clock: SteadyClock
 
     def changed(self, reloader: Reloader) -> Config | AlertingError | None:
         """The main loop looks around, so it gets on; the new rules file, if there is one."""
         self.lock.renew()
+        keep_safely(self.clock, self.store)
         return reloader.check()
 
     def judged(self, account: str, error: AlertingError | None) -> None:
@@ -104,13 +108,14 @@ class Supervisor:
         metrics_file: Path | None = None,
         signals: Signals | None = None,
         loop: LoopSettings | None = None,
+        uptime: Callable[[], Uptime] = uptime,
         exit_now: Callable[[int], object] = os._exit,
     ) -> None:
         self._config = config
         self._exit_now = exit_now
         # all that is kept beside the state file is kept beside the file itself, not beside a link
         self._state = real_path(state)
-        self._clock = clock
+        self._clock = SteadyClock(clock, uptime)
         self._metrics_file = metrics_file
         self._signals = signals or Signals()
         self._loop = loop
@@ -133,7 +138,7 @@ class Supervisor:
         ):
             began = self._clock()
             deliveries: list[Result] = []
-            clients = build_clients(self._config, opened.store, clock=self._clock)
+            clients = self._clients(self._config, opened)
             cycle = build_cycle(
                 self._config,
                 opened.store,
@@ -162,7 +167,7 @@ class Supervisor:
             guard = Guard(loops, tell=opened.stuck)
             opened.monitoring.start(listen=listen, loops=loops)
             config = self._config
-            clients = build_clients(config, opened.store, clock=self._clock)
+            clients = self._clients(config, opened)
             recovered = opened.store.recover()
             if recovered:
                 log.warning("%d messages were being sent when the last run ended", recovered)
@@ -190,11 +195,24 @@ class Supervisor:
                     guard.stop()
                     return
                 self._took_over = True
-                clients = build_clients(
-                    changed, opened.store, clock=self._clock, keep=clients, before=config
-                )
+                clients = self._clients(changed, opened, keep=clients, before=config)
                 opened.take_over(changed, before=config, now=self._clock())
                 config = changed
+
+    def _clients(
+        self,
+        config: Config,
+        opened: _Opened,
+        *,
+        keep: Mapping[str, WalletClient] | None = None,
+        before: Config | None = None,
+    ) -> dict[str, WalletClient]:
+        # the exchange refuses what is signed by another clock than the machine's, which it may have
+        # just been told to be right
+        clock, steady = self._clock.wall, self._clock
+        return build_clients(
+            config, opened.store, clock=clock, steady=steady, keep=keep, before=before
+        )
 
     def stop(self) -> None:
         """End the daemon; safe in a signal handler."""
@@ -267,7 +285,10 @@ class Supervisor:
                 store.set_meta(HOLDER, lock.owner)
             monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
             try:
-                yield _Opened(store=store, emergency=emergency, monitoring=monitoring, lock=lock)
+                clock.resume(store)
+                yield _Opened(
+                    store=store, emergency=emergency, monitoring=monitoring, lock=lock, clock=clock
+                )
             finally:
                 monitoring.stop()
                 store.close()

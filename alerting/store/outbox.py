@@ -23,6 +23,10 @@ _LONGEST_WAIT = 2 * LONGEST_HOLD // _MICROSECOND
 REMOVED = "receiver removed"
 # Far longer than any attempt lasts: whoever claimed a row and is not done by then is gone.
 _CLAIM = timedelta(minutes=10)
+# A message whose turn comes later than this was waiting for us and not for its receiver: the
+# program was stopped, or the clock jumped. Then it is not given up before it was tried for a while.
+_LATE = timedelta(minutes=10) // _MICROSECOND
+_GRACE = timedelta(hours=1) // _MICROSECOND
 _FOREVER = 1 << 62
 
 
@@ -58,7 +62,8 @@ class ReceiverStatus:
 # The row as it was claimed. A result of a claim that ended meanwhile, or of a file that was
 # replaced, must not be booked on whatever bears the number now.
 _THIS_CLAIM = "WHERE id = ? AND receiver = ? AND attempts = ? AND claimed_by = ?"
-UNCLAIM = "claimed_by = NULL, claimed_until = NULL"
+# Its end stays: it tells when the row was last used.
+UNCLAIM = "claimed_by = NULL"
 # It waits, and neither this owner is sending it nor another one within its claim.
 LEFT = (
     "status = 'pending' AND (claimed_by IS NULL OR (claimed_by <> :owner AND claimed_until <= :at))"
@@ -77,7 +82,13 @@ _SENDABLE = """
       WHERE mine.outbox_id = o.id AND e.receiver = o.receiver AND e.status = 'pending'
       AND e.id < o.id)
 """
-_DUE = "COALESCE(o.claimed_until, o.next_at)"
+# When it is due. What lies further ahead than any wait lasts, or was last used ahead of now, is
+# older than a clock that was set back: it has waited for long enough.
+_DUE = """
+    CASE WHEN o.claimed_by IS NULL AND o.claimed_until > :claimed THEN 0
+    WHEN o.claimed_by IS NULL THEN CASE WHEN o.next_at > :limit THEN 0 ELSE o.next_at END
+    ELSE CASE WHEN o.claimed_until > :limit THEN 0 ELSE o.claimed_until END END
+"""
 
 
 class Outbox:
@@ -160,10 +171,12 @@ class Outbox:
                 row = connection.execute(
                     "UPDATE outbox SET attempts = attempts + 1, "
                     "maybe_sent = CASE WHEN claimed_by IS NULL THEN maybe_sent ELSE 1 END, "
-                    "claimed_by = ?, claimed_until = ? WHERE id = ? "
+                    "claimed_by = ?, claimed_until = ?, "
+                    "expires_at = CASE WHEN expires_at <= ? THEN ? ELSE expires_at END "
+                    "WHERE id = ? "
                     "RETURNING id, receiver, notification, created_at, expires_at, attempts, "
                     "maybe_sent, simplified",
-                    (self._owner, to_micros(now + _CLAIM), number),
+                    (self._owner, to_micros(now + _CLAIM), at, at + _GRACE, number),
                 ).fetchone()
                 try:
                     with documents.reading("the stored message"):
@@ -178,12 +191,11 @@ class Outbox:
             f"""
             SELECT o.id FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
             WHERE {_SENDABLE}
-              -- what lies further ahead than any wait lasts is older than a clock set back
-              AND ({_DUE} <= :at OR {_DUE} > :limit)
+              AND {_DUE} <= :at
               AND (COALESCE(r.not_before, 0) <= :at OR r.not_before > :limit)
             ORDER BY o.severity DESC, o.id LIMIT 1
             """,
-            {"receiver": receiver, "owner": self._owner, "at": at, "limit": at + _LONGEST_WAIT},
+            {"receiver": receiver, "owner": self._owner, "at": at, **_limits(at)},
         ).fetchone()
         return None if row is None else int(row[0])
 
@@ -192,16 +204,16 @@ class Outbox:
 
         With `now`, an instant further ahead than any wait lasts counts as past.
         """
-        limit = to_micros(now) + _LONGEST_WAIT if now is not None else _FOREVER
+        limits = _limits(to_micros(now) if now is not None else _FOREVER)
         with self._database.reading("the outbox") as connection:
             due, not_before = connection.execute(
                 f"""
-                SELECT MIN(CASE WHEN {_DUE} > :limit THEN 0 ELSE {_DUE} END),
+                SELECT MIN({_DUE}),
                   MIN(CASE WHEN r.not_before > :limit THEN 0 ELSE r.not_before END)
                 FROM outbox o LEFT JOIN receivers r ON r.name = o.receiver
                 WHERE {_SENDABLE}
                 """,
-                {"receiver": receiver, "owner": self._owner, "limit": limit},
+                {"receiver": receiver, "owner": self._owner, **limits},
             ).fetchone()
             return None if due is None else from_micros(max(due, not_before or 0))
 
@@ -215,7 +227,7 @@ class Outbox:
                 "INSERT INTO receivers (name, not_before, accepted_at, sent) VALUES (?, 0, ?, 1) "
                 "ON CONFLICT (name) DO UPDATE SET accepted_at = excluded.accepted_at, "
                 "not_before = 0, sent = receivers.sent + 1",
-                (row.receiver, at),
+                (row.receiver, _after_all_dead(connection, row.receiver, at)),
             )
             alerts = connection.execute(
                 "SELECT fingerprint, episode FROM outbox_alerts WHERE outbox_id = ?", (row.id,)
@@ -266,14 +278,28 @@ class Outbox:
             f"{_THIS_CLAIM}",
             (status, reason, at, *claim),
         )
+        if status == "dead":
+            # what was accepted ahead of now, by a clock that was set back since, was before this
+            connection.execute(
+                "UPDATE receivers SET accepted_at = ? WHERE name = ? AND accepted_at >= ?",
+                (at - 1, claim[1], at),
+            )
         return changed.rowcount > 0
 
     def _bury_expired(self, connection: Connection, receiver: str, at: int) -> None:
+        """Give up what was tried until its end; what nobody could try meanwhile is tried first."""
         connection.execute(
-            f"UPDATE outbox SET {UNCLAIM}, status = 'dead', finished_at = :at, "
+            f"UPDATE outbox AS o SET {UNCLAIM}, status = 'dead', finished_at = :at, "
             "last_reason = 'not delivered in time: ' || COALESCE(last_reason, 'no attempt') "
-            f"WHERE receiver = :receiver AND expires_at <= :at AND {LEFT}",
-            {"receiver": receiver, "owner": self._owner, "at": at},
+            f"WHERE receiver = :receiver AND expires_at <= :at AND {LEFT} "
+            f"AND MAX({_DUE}, created_at) > :late",
+            {
+                "receiver": receiver,
+                "owner": self._owner,
+                "at": at,
+                "late": at - _LATE,
+                **_limits(at),
+            },
         )
 
 
@@ -307,7 +333,7 @@ class Receivers:
                 "INSERT INTO receivers (name, accepted_at) VALUES (?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET accepted_at = excluded.accepted_at, "
                 "not_before = 0",
-                (receiver, at),
+                (receiver, _after_all_dead(connection, receiver, at)),
             )
             _bring_forward(connection, receiver, at)
 
@@ -383,6 +409,19 @@ def prune(connection: Connection, *, before: datetime) -> None:
 def doubt_everything(connection: Connection) -> None:
     """Another file took this one's place: perhaps one from before some messages went out."""
     connection.execute(f"UPDATE outbox SET {UNCLAIM}, maybe_sent = 1 WHERE status = 'pending'")
+
+
+def _limits(at: int) -> dict[str, int]:
+    """Beyond these a stored instant counts as past."""
+    return {"limit": at + _LONGEST_WAIT, "claimed": at + _CLAIM // _MICROSECOND}
+
+
+def _after_all_dead(connection: Connection, receiver: str, at: int) -> int:
+    """An instant of acceptance: later than all that died, also if the clock was set back since."""
+    row = connection.execute(
+        "SELECT MAX(finished_at) FROM outbox WHERE receiver = ? AND status = 'dead'", (receiver,)
+    ).fetchone()
+    return max(at, row[0] or 0)
 
 
 def _doubt_if_given_up(connection: Connection, number: int, notification: Notification) -> None:

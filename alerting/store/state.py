@@ -15,7 +15,7 @@ from typing import Any
 
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.model import AccountState, Alert, Memory, Notified, Poll, Severity
-from alerting.store import documents, history, outbox, silences
+from alerting.store import documents, history, moved, outbox, silences
 from alerting.store.database import Connection, Database, peek
 from alerting.store.documents import from_micros, plausible, to_micros, whole
 from alerting.store.history import History
@@ -185,6 +185,11 @@ class Store:
         self.silences = wishes.silences
         self.remove_silence = wishes.remove_silence
         self.acknowledge = wishes.acknowledge
+
+    def clock_moved(self, by: timedelta, *, now: datetime) -> None:
+        """The clock was corrected by so much: what waits and what ages moves with it."""
+        with self._database.transaction() as connection, self._database.content("what it holds"):
+            moved.move(connection, by, now=now)
 
     def prune(
         self, *, now: datetime, keep_history: timedelta, receivers: Collection[str] | None = None

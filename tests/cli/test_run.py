@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
+from datetime import datetime, timedelta
 
 import pytest
 
+from alerting.cli import context
 from alerting.sandbox.exchange import DOCUMENTED_WALLET, Special
 from tests.support.desk import falling, without_phone
 
@@ -94,6 +97,25 @@ def test_a_receiver_that_is_down_is_exit_1_and_is_told_later(desk):
     assert desk.once()[0] == 0
     assert desk.status()["outbox"] == {"pending": 0, "dead": 0, "sent": 1}
     assert "possible repeat" in desk.titles()[0]
+
+
+@pytest.mark.parametrize("off", [timedelta(days=365), timedelta(days=2), -timedelta(hours=1)])
+def test_a_cycle_by_a_clock_that_jumped_keeps_what_there_is(desk, monkeypatch, off):
+    """One cycle from cron a year ahead must not forget the history, nor tell of another year."""
+    desk.exchange.wallet = falling("1500")
+    desk.once()
+    true_now = context.now
+    monkeypatch.setattr(context, "now", lambda: true_now() + off)
+    desk.exchange.wallet = falling("900")
+    desk.once()
+    monkeypatch.setattr(context, "now", true_now)
+    desk.once()
+    records = [json.loads(line) for line in desk.run("history", "export")[1].splitlines()]
+    assert len(records) == 3
+    instants = [datetime.fromisoformat(record["at"]) for record in records]
+    assert instants == sorted(instants)
+    assert instants[-1] - instants[0] < timedelta(minutes=1)
+    assert len(desk.titles()) == 1
 
 
 # ── a receiver leaves the file, and comes back ──────────────────────────────

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from decimal import Decimal
 
 import pytest
@@ -463,6 +463,52 @@ def test_while_it_flaps_no_critical_goes_where_its_route_does_not_lead_any_more(
     play(simulation, "3000 200 900 200 200", start=at(7))
     assert brief(simulation, "phone") == phone
     assert brief(simulation)[-1] == (150, "escalated")
+
+
+@pytest.mark.parametrize(
+    "outage",
+    [
+        pytest.param("_ " * 50, id="failed-polls"),
+        pytest.param("", id="the-program-was-stopped"),
+    ],
+)
+def test_time_that_was_not_seen_settles_nothing(outage):
+    """Else it would be RESOLVED in the middle of it, on a value that happened to be fine."""
+    simulation = play(flapper(), UP_AND_DOWN)
+    before = len(simulation.notifications)
+    play(simulation, outage + "3000 900 3000 3000", start=at(62 if not outage else 12))
+    floor = [
+        n.reason
+        for n in simulation.notifications[before:]
+        if any(item.alert.rule == LADDER.name for item in n.items)
+    ]
+    assert floor == []
+
+
+def test_a_clock_set_back_neither_settles_nor_prolongs_flapping():
+    simulation = play(flapper(), UP_AND_DOWN)
+    before = len(simulation.notifications)
+    play(simulation, "3000 " * 45, start=at(12 - 240))
+    after = simulation.notifications[before:]
+    assert [n.reason.value for n in after] == ["resolved"]
+    assert timedelta(minutes=6) < after[0].observed_at - at(12 - 240) < timedelta(minutes=10)
+
+
+def test_an_alert_that_ends_by_a_clock_set_back_lasted_no_less_than_nothing():
+    simulation = play(Simulation(make_ruleset(LADDER)), "3000 900 900")
+    hour = 240
+    play(simulation, "900 3000", start=at(-hour))
+    (item,) = simulation.notifications[-1].items
+    assert item.alert.resolved_at == at(-hour + 1)
+    assert (item.alert.active_at, item.alert.fired_at) == (at(-hour), at(-hour))
+
+
+def test_a_new_episode_never_has_an_old_ones_name():
+    simulation = play(flapper(changes=100), "900 3000")
+    play(simulation, "900", start=at(0))
+    first, *_, last = simulation.notifications
+    assert last.items[0].alert.episode > first.items[0].alert.episode
+    assert last.reason.value == "firing"
 
 
 def test_few_changes_are_no_flapping():

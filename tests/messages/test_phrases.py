@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from alerting.engine.model import Reason, State
 from alerting.messages import phrases
 from tests.support.messages import NOW, builtin, firing, ratio, repeated
 
@@ -30,6 +31,8 @@ from tests.support.messages import NOW, builtin, firing, ratio, repeated
         (phrases.duration, timedelta(days=2, hours=3, minutes=4), "2d3h"),
         (phrases.duration, Decimal(90), "1m30s"),
         (phrases.duration, timedelta(0), "0s"),
+        # the clock was set back in between
+        (phrases.duration, timedelta(minutes=-59), "0s"),
         (phrases.duration, None, "n/a"),
         (phrases.duration, Decimal("1e30"), "n/a"),
         (phrases.instant, NOW, "2026-01-01 00:12:30 UTC"),
@@ -53,6 +56,18 @@ def test_filters_never_fail(filter_, value, text):
 )
 def test_ago(value, text):
     assert phrases.ago(value, now=NOW) == text
+
+
+def test_what_began_ahead_of_now_by_a_clock_set_back_begins_now():
+    hour = timedelta(hours=1)
+    item = firing(fired_at=NOW + hour, active_at=NOW + hour)
+    assert phrases.describe(item, now=NOW)["since"].endswith("(just now)")
+
+
+def test_what_ended_before_it_began_by_a_clock_set_back_lasted_no_time():
+    item = firing(fired_at=NOW + timedelta(minutes=59), active_at=NOW, resolved_at=NOW)
+    ended = replace(item, state=State.RESOLVED, reason=Reason.RESOLVED)
+    assert phrases.describe(ended, now=NOW)["since"].endswith("(just now) after 0s")
 
 
 def test_labels_that_the_rule_adds_stand_among_the_others_by_name():

@@ -40,7 +40,7 @@ def test_rare_polls_are_warned_about(rig, caplog):
     work = rig(make_ruleset(LADDER, blind_after=60), desk=FakeNotifier())
     for _ in range(2):
         work.cycle.judge(poll_of(seen("2000")))
-        work.clock.now += 61 * S
+        work.clock.now += 90 * S
     work.cycle.judge(poll_of(seen("2000")))
     assert caplog.text.count("does not count towards `for`") == 2
 

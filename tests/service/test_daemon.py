@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from datetime import timedelta
 
 import pytest
 
+from alerting.cli import context
 from alerting.config.settings import PollSettings
 from alerting.loops import Loops
 from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
@@ -44,6 +46,30 @@ def test_the_daemon_polls_on_and_tells_and_stops(rig):
     thread.join(5)
     assert not thread.is_alive()
     assert (systemd.said[0], systemd.said[-1]) == ("READY=1", "STOPPING=1")
+
+
+class LatePoller(FakePoller):
+    """Its answers come late, now and then."""
+
+    def poll(self):
+        time.sleep((self.polls % 4) * 0.03)  # the latency itself
+        return super().poll()
+
+
+def test_a_poll_counts_for_the_instant_at_which_it_was_due(rig):
+    work, poller = rig(desk=FakeNotifier(), clock=context.now), LatePoller(seen("2000"))
+    judged = []
+    original = work.cycle.judge
+    work.cycle.judge = lambda poll: (judged.append(poll), original(poll))
+    daemon, thread = run_daemon(work, interval=0.2, main=poller)
+    wait_until(lambda: len(judged) > 8)
+    daemon.stop()
+    thread.join(5)
+    between = [b.due - a.due for a, b in itertools.pairwise(judged)]
+    off = [abs(gap / (0.2 * S) - round(gap / (0.2 * S))) for gap in between]
+    # a machine that is busy may halt a thread between its two clocks
+    assert sorted(off)[len(off) // 2] < 0.05
+    assert {poll.interval for poll in judged} == {0.2 * S}
 
 
 def test_a_mistake_while_polling_does_not_end_the_thread(rig):

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from alerting.engine.model import Silence
 from alerting.errors import LoopError
 from tests.support.desk import wait_until
 from tests.support.factories import T0, S, make_route, make_ruleset
@@ -18,6 +19,35 @@ def test_a_cycle_polls_judges_and_tells(rig):
     result = rig(desk=desk).once(main=FakePoller(seen("900")))
     assert result.ok
     assert len(desk.sent) == 1
+
+
+class SlowPoller(FakePoller):
+    """Its answer takes seconds, by the clock."""
+
+    def __init__(self, clock, *outcomes):
+        super().__init__(*outcomes)
+        self.clock = clock
+
+    def poll(self):
+        self.clock.now += 4 * S
+        return super().poll()
+
+
+def test_a_slow_answer_counts_for_when_the_cycle_began(rig):
+    work = rig(desk=FakeNotifier())
+    work.once(main=SlowPoller(work.clock, seen("2000")))
+    assert work.store.memory("main").account.last_snapshot_at == T0
+
+
+def test_a_silence_that_was_made_while_the_answer_was_awaited_holds_at_once(rig):
+    desk = FakeNotifier()
+    work = rig(desk=desk)
+    wish = Silence(
+        id=0, matchers={"rule": "*"}, starts_at=T0 + S, ends_at=T0 + 60 * S, author="me", reason="x"
+    )
+    work.store.add_silence(wish)
+    work.once(main=SlowPoller(work.clock, seen("900")))
+    assert desk.sent == []
 
 
 def test_a_failed_poll_makes_the_cycle_fail(rig):

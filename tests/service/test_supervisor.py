@@ -219,3 +219,25 @@ def test_senders_whose_claims_fail_are_told_past_the_outbox(desk, monkeypatch):
     desk.begin()
     desk.told("CRITICAL", "alerts are NOT delivered")
     desk.end()
+
+
+def test_the_daemon_believes_a_clock_that_jumped_once_it_has_stood(desk, caplog, monkeypatch):
+    """Meanwhile, as after, its requests bear the machine's time."""
+    monkeypatch.setattr("alerting.service.clock.STOOD", timedelta(seconds=0.5))
+    off = [timedelta(0)]
+
+    def wall():
+        return context.now() + off[0]
+
+    desk.exchange.clock = wall
+    desk.exchange.wallet = falling("900")
+    desk.begin(clock=wall)
+    desk.told("available-balance-floor")
+    off[0] = timedelta(days=2)
+    wait_until(lambda: "it is believed now" in caplog.text)
+    desk.exchange.wallet = falling("1500")
+    desk.told("RESOLVED")
+    desk.end()
+    assert "the clock jumped by +2d" in caplog.text
+    assert "behind the exchange" not in caplog.text
+    assert "ahead of the exchange" not in caplog.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import timedelta
 
 import pytest
@@ -116,10 +117,56 @@ def test_a_dead_message_is_kept_while_its_receiver_fails_because_of_it(store):
 def test_expired_messages_are_dead_with_their_last_reason(store):
     see(store, "900", T0)
     row = store.claim("desk", now=T0)
-    store.mark_retry(row, reason="connection refused", next_at=T0, maybe_sent=False)
-    assert store.claim("desk", now=T0 + timedelta(hours=24)) is None
+    end = T0 + timedelta(hours=24)
+    store.mark_retry(row, reason="connection refused", next_at=end - 5 * M, maybe_sent=False)
+    assert store.claim("desk", now=end) is None
     status = store.receiver_statuses()["desk"]
     assert (status.dead, status.last_reason) == (1, "not delivered in time: connection refused")
+
+
+@pytest.mark.parametrize("late", [timedelta(hours=24), timedelta(days=2), timedelta(days=400)])
+def test_what_nobody_tried_meanwhile_is_tried_for_an_hour_before_it_is_given_up(store, late):
+    see(store, "900", T0)
+    row = store.claim("desk", now=T0)
+    store.mark_retry(row, reason="down", next_at=T0 + 5 * S, maybe_sent=False)
+    now = T0 + late
+    for _ in range(12):
+        row = store.claim("desk", now=now)
+        store.mark_retry(row, reason="down", next_at=now + 5 * M, maybe_sent=False)
+        now += 5 * M
+    assert store.claim("desk", now=now) is None
+    assert store.receiver_statuses()["desk"].dead == 1
+
+
+@pytest.mark.parametrize("how", ["retry", "simplified", "recovered"])
+def test_a_message_that_was_tried_by_a_clock_set_back_since_is_due(store, path, how):
+    see(store, "900", T0)
+    row = store.claim("desk", now=T0 + 60 * M)
+    if how == "retry":
+        next_at = T0 + 60 * M + 5 * S
+        store.mark_retry(row, reason="down", next_at=next_at, maybe_sent=False)
+    elif how == "simplified":
+        store.mark_simplified(row, reason="too long", now=T0 + 60 * M)
+    else:
+        with contextlib.closing(Store(path)) as other:
+            other.recover()
+    now = T0 + M
+    assert store.next_due("desk", now=now) < now
+    row = store.claim("desk", now=now)
+    store.mark_retry(row, reason="down", next_at=now + 5 * S, maybe_sent=False)
+    assert store.claim("desk", now=now + 4 * S) is None
+
+
+@pytest.mark.parametrize("off", [timedelta(hours=1), timedelta(days=-400)])
+def test_a_receiver_fails_by_what_came_last_whatever_the_clock_said(store, off):
+    """Accepted by a clock that is ahead must not hide what dies afterwards, nor the other way."""
+    see(store, "900", T0)
+    store.mark_dead(store.claim("desk", now=T0), reason="bad token", now=T0)
+    store.note_accepted("desk", now=T0 + off)
+    assert store.failing_receivers(now=T0, overdue=5 * M) == {}
+    see(store, "200", T0 + M)
+    store.mark_dead(store.claim("desk", now=T0 + M), reason="bad token", now=T0 + M)
+    assert "desk" in store.failing_receivers(now=T0 + M, overdue=5 * M)
 
 
 def test_what_was_being_sent_at_a_crash_may_have_arrived(store, path):

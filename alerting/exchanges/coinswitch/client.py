@@ -172,10 +172,15 @@ class WalletClient:
         *,
         timeout: timedelta,
         clock: Callable[[], datetime] = utc_now,
+        steady: Callable[[], datetime] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         remembered: str | None = None,
     ) -> None:
-        """`remembered` is what `pace` said to an earlier process."""
+        """`remembered` is what `pace` said to an earlier process.
+
+        Requests bear the time of `clock`, the machine's own; the pace goes by `steady`, a clock
+        that does not jump.
+        """
         self._account = account
         self._base_url = account.base_url.rstrip("/")
         self._host = host_of(self._base_url) or "the exchange"
@@ -185,7 +190,7 @@ class WalletClient:
             account.rate_requests,
             account.rate_window,
             host=self._base_url,
-            clock=clock,
+            clock=steady or clock,
             monotonic=monotonic,
             remembered=remembered,
         )

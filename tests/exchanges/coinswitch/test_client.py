@@ -70,13 +70,19 @@ def client_of(
     clock=utc_now,
     monotonic=time.monotonic,
     remembered=None,
+    steady=None,
     **changes,
 ):
     account = exchange.account() if isinstance(exchange, LoopbackExchange) else exchange
     account = replace(account, **{"rate_requests": 1000} | changes)
     with closing(
         WalletClient(
-            account, timeout=timeout, clock=clock, monotonic=monotonic, remembered=remembered
+            account,
+            timeout=timeout,
+            clock=clock,
+            monotonic=monotonic,
+            remembered=remembered,
+            steady=steady,
         )
     ) as client:
         yield client
@@ -1090,3 +1096,17 @@ def test_requests_does_not_follow_by_itself(exchange):
         response = session.send(session.prepare_request(request), timeout=5)
         assert response.status_code == 302
     assert len(exchange.requests) == 1
+
+
+def test_the_pace_goes_by_the_programs_clock_and_requests_by_the_machines(exchange):
+    """One cycle from cron by a clock that jumped must not forget a pause."""
+    then = utc_now() - timedelta(days=2)
+    exchange.script = [Special(status=429, headers={"Retry-After": "100"})]
+    with client_of(exchange, steady=lambda: then) as client:
+        client.poll()
+        pace = client.pace()
+    with client_of(exchange, remembered=pace, steady=lambda: then) as client:
+        assert isinstance(client.poll().outcome, PollFailure)
+    assert len(wallet_requests(exchange)) == 1
+    with client_of(exchange, remembered=pace) as client:
+        assert isinstance(client.poll().outcome, Snapshot)
