@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import enum
 import functools
+import gc
 import mmap
+import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -36,42 +38,55 @@ class Mishap(enum.IntEnum):
 
 
 class Shared:
-    """Memory that the world and the program share: the time, what the clock is off by, the flags."""
+    """Memory that both share: the time, what the clock is off by, a count of objects, the flags."""
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
             path.write_bytes(bytes(_PAGE))
         with path.open("r+b") as file:
             self._memory = mmap.mmap(file.fileno(), _PAGE)
-        self._instants = memoryview(self._memory)[:16].cast("q")
+        self._numbers = memoryview(self._memory)[:24].cast("q")
 
     def set_passed(self, passed: timedelta) -> None:
-        self._instants[0] = passed // _MICROSECOND
+        self._numbers[0] = passed // _MICROSECOND
 
     def set_off(self, off: timedelta) -> None:
-        self._instants[1] = off // _MICROSECOND
+        self._numbers[1] = off // _MICROSECOND
 
     @property
     def passed(self) -> timedelta:
         """Since the start."""
-        return self._instants[0] * _MICROSECOND
+        return self._numbers[0] * _MICROSECOND
 
     def now(self) -> datetime:
         """What the machine's clock says."""
-        return START + (self._instants[0] + self._instants[1]) * _MICROSECOND
+        return START + (self._numbers[0] + self._numbers[1]) * _MICROSECOND
+
+    @property
+    def objects(self) -> int:
+        """How many Python objects the program had when it was last asked to count; 0: not yet."""
+        return self._numbers[2]
+
+    def set_objects(self, count: int) -> None:
+        self._numbers[2] = count
 
     def order(self, mishap: Mishap) -> None:
-        self._memory[16 + mishap] = 1
+        self._memory[24 + mishap] = 1
 
     def ordered(self, mishap: Mishap) -> bool:
-        return bool(self._memory[16 + mishap])
+        return bool(self._memory[24 + mishap])
 
     def take(self, mishap: Mishap) -> bool:
         """Whether it is to happen now; it happens once."""
-        if not self._memory[16 + mishap]:
+        if not self._memory[24 + mishap]:
             return False
-        self._memory[16 + mishap] = 0
+        self._memory[24 + mishap] = 0
         return True
+
+
+def _count(shared: Shared) -> None:
+    gc.collect()
+    shared.set_objects(len(gc.get_objects()))
 
 
 def _fail(shared: Shared, mishap: Mishap, owner: object, name: str, error: type[BaseException]):
@@ -136,6 +151,8 @@ def _uptime(shared: Shared) -> dict:
 
 def main() -> int:
     shared = Shared(Path(sys.argv.pop(1)))
+    # no thread of its own, which would count among the program's
+    signal.signal(signal.SIGUSR2, lambda *_: _count(shared))
     _prepare(shared)
     from alerting.cli.main import main
 
