@@ -183,6 +183,7 @@ class _Loader:
             builtin=_builtin(file.builtin, file.poll.blind_after),
             flapping=flapping,
             tolerance=file.builtin.tolerance,
+            forget_after=file.builtin.suspect_data.forget_after,
         )
 
     def _names(self, section: str) -> list[str] | None:

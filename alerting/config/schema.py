@@ -265,20 +265,29 @@ class BuiltinSection(Section):
     )
 
 
+class SuspectDataSection(BuiltinSection):
+    """And of the one about answers that cannot be trusted."""
+
+    forget_after: PositiveDuration = Field(
+        default=timedelta(hours=1),
+        description="A settlement asset away from good answers for so long is gone for good.",
+    )
+
+
 class Builtin(Section):
     """The built-in alerts, which cannot be turned off."""
 
     tolerance: Tolerance = Field(
         default=Decimal("0.000001"),
-        description="A snapshot whose totals are off by more than this is suspect.",
+        description="Totals or a row whose numbers are off by more than this are suspect.",
     )
     blind: BuiltinSection = Field(
         default_factory=BuiltinSection, description="No good snapshot for too long."
     )
-    suspect_data: BuiltinSection = Field(
-        default_factory=BuiltinSection,
+    suspect_data: SuspectDataSection = Field(
+        default_factory=SuspectDataSection,
         alias="suspect-data",
-        description="The exchange's numbers contradict each other.",
+        description="A part of an answer cannot be read, is missing, or contradicts another.",
     )
     rule_undefined: BuiltinSection = Field(
         default_factory=BuiltinSection,

@@ -7,15 +7,14 @@ delay is over, so their threshold has none; the others age by the time that was 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alerting.engine.finding import Finding, Subject
-from alerting.engine.integrity import Flaw
 from alerting.engine.lifecycle import Trust
-from alerting.engine.model import AccountState
+from alerting.engine.model import AccountState, Flaw
 from alerting.engine.rules import (
     BLIND,
     CONFIG_INVALID,
@@ -30,6 +29,10 @@ from alerting.engine.rules import (
 from alerting.engine.samples import Sample, seconds
 from alerting.units import ZERO, format_duration, rfc3339
 
+# How many flaws the text names; a message must stay readable.
+_MOST_FLAWS = 8
+# Snapshots in a row without seen time, before it is trouble: an outage, a restart end with one.
+_PATIENCE = 3
 _DELAY_IS_OVER = frozenset({BLIND, DELIVERY_FAILING, CONFIG_INVALID})
 
 
@@ -69,15 +72,25 @@ def suspect_data(
     ruleset: Ruleset, account: str, flaws: Sequence[Flaw], *, observed: timedelta
 ) -> Finding:
     """A snapshot with flaws, or without."""
-    detail = "; ".join(flaw.text for flaw in flaws)
+    detail = "; ".join(flaw.text for flaw in flaws[:_MOST_FLAWS])
+    if len(flaws) > _MOST_FLAWS:
+        detail += f"; and {len(flaws) - _MOST_FLAWS} more"
     amounts = [abs(flaw.amount) for flaw in flaws if flaw.amount is not None]
     value = max(amounts, default=None)
     labels = {"account": account}
-    return _finding(ruleset, SUSPECT_DATA, labels, detail, observed=observed, value=value)
+    found = _finding(ruleset, SUSPECT_DATA, labels, detail, observed=observed, value=value)
+    return replace(found, touched=tuple(dict.fromkeys(map(_touched, flaws))))
 
 
-def blind(ruleset: Ruleset, account: AccountState, now: datetime) -> Finding:
-    """How long nothing was seen of an account."""
+def _touched(flaw: Flaw) -> str:
+    labels = "/".join(value for _, value in sorted((flaw.labels or {}).items()))
+    return f"{flaw.scope.value} {labels}".strip()
+
+
+def blind(
+    ruleset: Ruleset, account: AccountState, now: datetime, *, waiting: Collection[str]
+) -> Finding:
+    """How long nothing was seen of an account, or too little for rules to fire that wait for it."""
     since = account.last_snapshot_at or account.first_polled_at or now
     age = now - since
     detail = ""
@@ -87,7 +100,18 @@ def blind(ruleset: Ruleset, account: AccountState, now: datetime) -> Finding:
         how_long = timedelta(seconds=age // timedelta(seconds=1))
         when = rfc3339(since.replace(microsecond=0))
         detail = f"no snapshot for {format_duration(how_long)} ({seen} {when}): {why}"
+    elif waiting and account.unaged > _PATIENCE and account.unaged_for > ruleset.blind_after:
+        detail = _sees_too_little(ruleset, account, waiting)
     return _finding(ruleset, BLIND, {"account": account.name}, detail, value=seconds(age))
+
+
+def _sees_too_little(ruleset: Ruleset, account: AccountState, waiting: Collection[str]) -> str:
+    lasted = timedelta(seconds=account.unaged_for // timedelta(seconds=1))
+    return (
+        f"{', '.join(sorted(waiting)[:_MOST_FLAWS])} cannot fire, as no `for` can pass: for "
+        f"{format_duration(lasted)} a poll has failed between any two snapshots, or they were more "
+        f"than {format_duration(ruleset.blind_after)} apart"
+    )
 
 
 def program(ruleset: Ruleset, facts: ProgramFacts, known: set[str]) -> Iterator[Finding]:

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from alerting.engine import builtin, finding, integrity, planning, samples
+from alerting.engine import builtin, finding, planning, presence, samples
 from alerting.engine.builtin import ProgramFacts
 from alerting.engine.feeds import FEEDS, Scope
 from alerting.engine.finding import Finding
-from alerting.engine.integrity import Flaw
 from alerting.engine.lifecycle import Trust
 from alerting.engine.model import (
     AccountState,
     ChangeReason,
+    Flaw,
     Memory,
     Notification,
     PollFailure,
@@ -28,7 +28,9 @@ from alerting.engine.model import (
     State,
     Transition,
 )
+from alerting.engine.presence import Sighting
 from alerting.engine.rules import (
+    BLIND,
     DELIVERY_FAILING,
     RULE_UNDEFINED,
     SUSPECT_DATA,
@@ -110,9 +112,19 @@ class _Evaluator:
 
     def count_seen_time(self, outcome: PollOutcome | None) -> None:
         """Of an account, time was seen between two snapshots without a failed poll."""
-        if isinstance(outcome, Snapshot) and self.account.poll_failures == 0:
-            self.observed = self._unbroken(self.account.last_snapshot_at)
+        last = self.account.last_snapshot_at
+        if isinstance(outcome, Snapshot) and last is not None:
+            if self.account.poll_failures == 0:
+                self.observed = self._unbroken(last)
+            self._count_unaged(self.now - last)
         self._pass_unseen_time()
+
+    def _count_unaged(self, stretch: timedelta) -> None:
+        """The first of several such snapshots ends an outage or a pause: no trouble yet."""
+        before = self.account.unaged
+        unaged = before + 1 if self.observed == ZERO else 0
+        lasted = self.account.unaged_for + stretch if before and unaged else ZERO
+        self.account = replace(self.account, unaged=unaged, unaged_for=lasted)
 
     def count_time_awake(self) -> None:
         """Of the program, all the time was seen in which it was judging."""
@@ -128,18 +140,21 @@ class _Evaluator:
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """A snapshot arrived: judge every rule over its rows."""
         before = self.account
-        flaws = integrity.flaws(
-            snapshot, known_assets=before.assets, tolerance=self.ruleset.tolerance
+        seen = presence.look(
+            snapshot,
+            before,
+            tolerance=self.ruleset.tolerance,
+            observed=self.observed,
+            forget_after=self.ruleset.forget_after,
         )
-        trust = Trust.SUSPECT if flaws else Trust.GOOD
         for scope in FEEDS["wallet"]:
-            rows = list(samples.samples(snapshot, scope))
+            rows = samples.by_row(samples.samples(seen.snapshot, scope))
             for rule in self._rules(scope):
-                self._judge_rule(rule, rows, trust, before.last_snapshot_at)
-        self._judge_suspect_data(flaws)
-        assets = before.assets | {wallet.base_asset for wallet in snapshot.wallets}
+                self._judge_rule(rule, rows, seen, before.last_snapshot_at)
+        self.work.end_asset(seen.gone)
+        self._judge_suspect_data(seen.flaws)
         self.account = replace(
-            before, last_snapshot_at=self.now, poll_failures=0, last_error=None, assets=assets
+            seen.account, last_snapshot_at=self.now, poll_failures=0, last_error=None
         )
 
     def take_failure(self, failure: PollFailure) -> None:
@@ -155,7 +170,14 @@ class _Evaluator:
             observed = self._unbroken(known.judged_at if known else None)
             undefined = [] if self._judge_sample(rule, sample, Trust.GOOD, observed) else [sample]
             self._judge_undefined(rule, undefined, None, Trust.GOOD)
-        self._apply_builtin(builtin.blind(self.ruleset, self.account, self.now))
+        waiting = self._waiting()
+        self._apply_builtin(builtin.blind(self.ruleset, self.account, self.now, waiting=waiting))
+
+    def _waiting(self) -> frozenset[str]:
+        """Rules with an alert that is pending and needs seen time to fire."""
+        by_the_clock = {BLIND, *(rule.name for rule in self._rules(Scope.ACCOUNT))}
+        pending = {a.rule for a in self.work.alerts.values() if a.state is State.PENDING}
+        return frozenset(pending - by_the_clock)
 
     def judge_program(self, facts: ProgramFacts) -> None:
         """Failing receivers and a refused rules file, each one alert."""
@@ -211,21 +233,26 @@ class _Evaluator:
                 yield rule
 
     def _judge_rule(
-        self, rule: Rule, rows: Sequence[Sample], trust: Trust, before: datetime | None
+        self, rule: Rule, rows: samples.ByRow, seen: Sighting, before: datetime | None
     ) -> None:
-        undefined = []
-        for sample in rows:
+        undefined, least = [], Trust.GOOD
+        for twins in rows.values():
+            sample = twins[0] if len(twins) == 1 else finding.worst(rule, twins)
             if not rule.applies_to(sample.labels):
                 continue
+            trust = seen.trust(rule, sample.labels)
+            least = trust if trust is Trust.SUSPECT else least
             known = self.work.known(rule.name, sample.labels)
             # time counts only if the alert was judged at both of its ends
             seen_before = known is not None and known.judged_at == before
             observed = self.observed if seen_before else ZERO
             if not self._judge_sample(rule, sample, trust, observed):
                 undefined.append(sample)
-        self._judge_undefined(rule, undefined, self.observed, trust)
-        if trust is Trust.GOOD and rule.scope is Scope.SYMBOL:
-            self.work.count_missing_rows(rule.name, [sample.labels for sample in rows])
+        if any(rule.applies_to(labels) for labels in seen.absent):
+            least = Trust.SUSPECT  # of what is not there, nobody can say that it has a value again
+        self._judge_undefined(rule, undefined, self.observed, least)
+        if rule.scope is Scope.SYMBOL:
+            self.work.count_missing_rows(rule.name, rows, lambda labels: seen.trust(rule, labels))
 
     def _judge_sample(self, rule: Rule, sample: Sample, trust: Trust, observed: timedelta) -> bool:
         """False: the expression has no value; the alert holds as it is."""
@@ -257,7 +284,7 @@ class _Evaluator:
                 )
             )
 
-    def _judge_suspect_data(self, flaws: list[Flaw]) -> None:
+    def _judge_suspect_data(self, flaws: Sequence[Flaw]) -> None:
         if flaws or SUSPECT_DATA in self.work.known_rules:
             name = self.account.name
             found = builtin.suspect_data(self.ruleset, name, flaws, observed=self.observed)

@@ -31,6 +31,13 @@ WALLET_FIELDS = (
 )
 SYMBOL_FIELDS = ("blocked_balance", "position_margin", "open_order_margin")
 
+#: a wallet's total -> the field of its asset's rows that it is a total of
+MARGINS = {
+    "total_blocked_balance": "blocked_balance",
+    "total_position_margin": "position_margin",
+    "total_open_order_margin": "open_order_margin",
+}
+
 #: whole, part and part: the first field is the sum of the other two
 Identity = tuple[str, str, str]
 
@@ -47,6 +54,8 @@ class ScopeSpec:
     asset_fields: tuple[str, ...] = ()
     #: computed by samples.py
     derived: tuple[str, ...] = ()
+    #: those of them that every symbol row of the asset counts in
+    from_rows: tuple[str, ...] = ()
     identities: tuple[Identity, ...] = ()
 
     @functools.cached_property
@@ -66,6 +75,7 @@ SCOPES: Mapping[Scope, ScopeSpec] = {
         labels=("account", "base_asset"),
         fields=WALLET_FIELDS,
         derived=("margin_ratio", "available_ratio", "unlisted_margin"),
+        from_rows=("unlisted_margin",),
         identities=(
             ("total_balance", "total_available_balance", "total_blocked_balance"),
             ("total_blocked_balance", "total_position_margin", "total_open_order_margin"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -40,6 +40,8 @@ class Finding:
     fields: Mapping[str, Decimal] = field(default_factory=dict)
     #: what exactly is wrong, for built-in alerts
     detail: str = ""
+    #: and what it touches; something new is told anew
+    touched: tuple[str, ...] = ()
 
 
 def of_rule(
@@ -69,6 +71,20 @@ def of_rule(
         value=value,
         fields=sample.fields,
     )
+
+
+def worst(rule: Rule, twins: Sequence[Sample]) -> Sample:
+    """Of several rows of one name the one that is worst for the rule: a breach counts."""
+    return max(twins, key=lambda sample: _badness(rule, sample))
+
+
+def _badness(rule: Rule, sample: Sample) -> tuple[int, Decimal]:
+    wanted = rule.when is None or rule.when.evaluate(sample.values)
+    value = rule.value.evaluate(sample.values)
+    if wanted and isinstance(value, Decimal):
+        return 2, value if rule.direction is Direction.ABOVE else -value
+    # what cannot be judged holds, and where `when` is false there is no breach
+    return 0 if wanted is False else 1, Decimal(0)
 
 
 def zones(rule: Rule, value: Decimal | None) -> Callable[[Threshold], Zone]:

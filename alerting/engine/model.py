@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alerting.engine.feeds import Scope
 from alerting.engine.identity import fingerprint, short_id
 from alerting.units import EXACT, ZERO
 
@@ -106,6 +107,19 @@ class SymbolRow:
     fields: Mapping[str, Decimal]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Flaw:
+    """One way in which a snapshot cannot be trusted, and what it touches."""
+
+    text: str
+    #: by how much, in units of the asset; None: not a matter of amounts
+    amount: Decimal | None = None
+    #: ACCOUNT: all of the answer; WALLET: an asset with its symbols; SYMBOL: symbol rows alone
+    scope: Scope
+    #: of what it touches, as far as they are known; None: of a row that nobody can name
+    labels: Mapping[str, str] | None = field(default_factory=dict)
+
+
 #: The pseudo-account of alerts about the program itself.
 PROGRAM = ""
 
@@ -118,6 +132,8 @@ class Snapshot:
     observed_at: datetime
     wallets: tuple[WalletRow, ...]
     symbols: tuple[SymbolRow, ...]
+    #: what of the answer could not be read
+    flaws: tuple[Flaw, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -198,6 +214,8 @@ class Alert:
     judged_at: datetime | None = None
     #: good snapshots since its row was last seen
     missed: int = 0
+    #: what the flaws of the present episode touched, for `suspect-data`
+    touched: tuple[str, ...] = ()
     #: names the present (or last) episode: its first firing in milliseconds since 1970
     episode: int = 0
     #: first breach, first firing and end of the present (or last) episode
@@ -382,6 +400,17 @@ class Ack:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SeenRow:
+    """A symbol row as it was last read; presence.py forgets it when it is gone."""
+
+    row: SymbolRow
+    #: field -> what the totals held beyond the rows before it came
+    before: Mapping[str, Decimal] = field(default_factory=dict)
+    #: good snapshots without it since then, its margin having left the totals
+    missed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountState:
     """What the engine remembers of one account between evaluations."""
 
@@ -397,6 +426,15 @@ class AccountState:
     assets: frozenset[str] = frozenset()
     #: the last evaluation; from then on it is asked how much of the time was seen
     seen_at: datetime | None = None
+    #: snapshots in a row of which none added seen time, and the time between the first and the last
+    unaged: int = 0
+    unaged_for: timedelta = ZERO
+    #: those of them that are away -> for how long, in answers that are good otherwise
+    away: Mapping[str, timedelta] = field(default_factory=dict)
+    #: the symbol rows that are there, or missing but not gone
+    rows: tuple[SeenRow, ...] = ()
+    #: asset -> field of its rows -> what the totals held beyond the rows, when none was missing
+    unlisted: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -76,6 +76,11 @@ class Rule:
     #: summary, description, runbook: Jinja sources
     annotations: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """All names that its expressions use."""
+        return self.value.names | (self.when.names if self.when else frozenset())
+
     def applies_to(self, labels: Mapping[str, str]) -> bool:
         """Whether an alert of this rule can have these labels; asked for each row of each poll."""
         if labels.keys() != SCOPES[self.scope].label_set:
@@ -188,3 +193,5 @@ class Ruleset:
     flapping: Flapping | None = None
     #: how far an accounting identity may be off, in units of the asset
     tolerance: Decimal = Decimal("0.000001")
+    #: a settlement row that stays away from good answers for so long is gone for good
+    forget_after: timedelta = timedelta(hours=1)

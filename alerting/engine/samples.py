@@ -6,7 +6,7 @@ A name without a value (field absent, division by zero) is None; an expression t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -33,9 +33,21 @@ def samples(snapshot: Snapshot, scope: Scope) -> Iterator[Sample]:
         for wallet in snapshot.wallets:
             yield _wallet_sample(snapshot, wallet)
     else:
-        wallets = {wallet.base_asset: wallet.fields for wallet in snapshot.wallets}
+        wallets = _totals(snapshot.wallets)
         for row in snapshot.symbols:
             yield _symbol_sample(snapshot.account, row, wallets.get(row.base_asset, {}))
+
+
+#: a row's labels -> its samples; several only where the answer has several rows of one name
+ByRow = Mapping[frozenset[tuple[str, str]], list[Sample]]
+
+
+def by_row(found: Iterable[Sample]) -> ByRow:
+    """Samples by the row that they are of, in their order."""
+    rows: dict[frozenset[tuple[str, str]], list[Sample]] = {}
+    for sample in found:
+        rows.setdefault(frozenset(sample.labels.items()), []).append(sample)
+    return rows
 
 
 def account_sample(account: AccountState, now: datetime) -> Sample:
@@ -57,11 +69,7 @@ def seconds(duration: timedelta) -> Decimal:
 
 def _wallet_sample(snapshot: Snapshot, wallet: WalletRow) -> Sample:
     fields = wallet.fields
-    listed = [
-        row.fields.get("blocked_balance")
-        for row in snapshot.symbols
-        if row.base_asset == wallet.base_asset
-    ]
+    listed = _listed(snapshot, wallet.base_asset)
     values = {
         **dict.fromkeys(WALLET_FIELDS),
         **fields,
@@ -91,6 +99,31 @@ def _symbol_sample(account: str, row: SymbolRow, wallet: Mapping[str, Decimal]) 
         "exchange": row.exchange,
     }
     return Sample(labels=labels, values=values, fields={**wallet, **row.fields})
+
+
+def _totals(wallets: Iterable[WalletRow]) -> dict[str, Mapping[str, Decimal]]:
+    """Asset -> its totals; where two rows contradict each other, what they agree in."""
+    found: dict[str, Mapping[str, Decimal]] = {}
+    for wallet in wallets:
+        known = found.get(wallet.base_asset, wallet.fields)
+        found[wallet.base_asset] = dict(known.items() & wallet.fields.items())
+    return found
+
+
+def _listed(snapshot: Snapshot, asset: str) -> list[Decimal | None]:
+    """The margins of an asset's rows; None for each that cannot be known."""
+    rows = {
+        (row.symbol, row.exchange): row.fields.get("blocked_balance")
+        for row in snapshot.symbols
+        if row.base_asset == asset
+    }
+    whole = sum(row.base_asset == asset for row in snapshot.symbols) == len(rows)
+    for flaw in snapshot.flaws:
+        labels = flaw.labels or {}
+        named = labels.keys() >= {"base_asset", "symbol", "exchange"}
+        if flaw.scope is Scope.SYMBOL and not named:
+            whole = whole and labels.get("base_asset", asset) != asset
+    return list(rows.values()) if whole else [None]
 
 
 def _ratio(part: Decimal | None, whole: Decimal | None) -> Decimal | None:

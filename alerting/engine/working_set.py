@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from alerting.engine import lifecycle
 from alerting.engine.finding import Finding
 from alerting.engine.identity import fingerprint
-from alerting.engine.lifecycle import Change
+from alerting.engine.lifecycle import Change, Trust
 from alerting.engine.model import Alert, ChangeReason, Level, Severity, State, Transition
+from alerting.engine.presence import GONE_AFTER
 from alerting.engine.rules import Flapping
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
-# A position whose row is missing from so many good snapshots counts as closed.
-_GONE_AFTER = 2
+# How many things the flaws of one episode may touch and each be news; a bound for the state file.
+_MOST_TOUCHED = 200
 
 
 class WorkingSet:
@@ -69,20 +70,34 @@ class WorkingSet:
             levels.append(level)
             changes += [change] if change else []
         self._store_changes(alert, levels, changes)
+        self._note_touched(fp, alert, finding.touched)
 
     def touch(self, alert: Alert) -> None:
         """Its row is there, though it cannot be judged: it is not missing."""
         self.alerts[alert.fingerprint] = replace(alert, missed=0)
 
-    def count_missing_rows(self, rule: str, present: Collection[Mapping[str, str]]) -> None:
-        """A good snapshot has these rows: end the alerts whose row is gone."""
+    def count_missing_rows(
+        self,
+        rule: str,
+        present: Collection[frozenset[tuple[str, str]]],
+        trust_of: Callable[[Mapping[str, str]], Trust],
+    ) -> None:
+        """A snapshot has these rows: end the alerts whose row is gone."""
         for alert in self.of_rule(rule):
-            if alert.labels in present:
+            if frozenset(alert.labels.items()) in present:
+                continue
+            if trust_of(alert.labels) is Trust.SUSPECT:
                 continue
             missed = replace(alert, missed=alert.missed + 1)
             self.alerts[alert.fingerprint] = missed
-            if missed.missed >= _GONE_AFTER:
+            if missed.missed >= GONE_AFTER:
                 self.end(missed, ChangeReason.GONE)
+
+    def end_asset(self, assets: Collection[str]) -> None:
+        """Settlement assets are gone for good: so are the alerts about them and their symbols."""
+        for alert in list(self.alerts.values()):
+            if alert.labels.get("base_asset") in assets:
+                self.end(alert, ChangeReason.GONE)
 
     def match_thresholds(self, alert: Alert, wanted: Collection[Severity]) -> None:
         """Keep an alert's states under a changed ladder; severity is no part of its identity."""
@@ -144,12 +159,32 @@ class WorkingSet:
         self.alerts[after.fingerprint] = after
         self.transitions += [self._transition(after, change) for change in changes]
 
+    def _note_touched(self, fp: str, before: Alert, touched: tuple[str, ...]) -> None:
+        """A flaw of something new while it fires already is told anew, whatever was acknowledged.
+
+        One alert speaks for all flaws of an account: the first must not hide the next.
+        """
+        after = self.alerts[fp]
+        if not touched or after.state is not State.FIRING:
+            return
+        goes_on = before.state is State.FIRING
+        told = before.touched if goes_on else ()
+        news = tuple(each for each in touched if each not in told)
+        if news and len(told) < _MOST_TOUCHED:
+            after = replace(after, touched=(*told, *news)[:_MOST_TOUCHED])
+            self.alerts[fp] = (
+                replace(after, episode=self._next_episode(after)) if goes_on else after
+            )
+
+    def _next_episode(self, alert: Alert) -> int:
+        # never an old one's name again, though the clock was set back
+        return max((self.now - _EPOCH) // _MILLISECOND, alert.episode + 1)
+
     def _begin_episode(self, alert: Alert) -> Alert:
         return replace(
             alert,
             fired_at=self.now,
-            # never an old one's name again, though the clock was set back
-            episode=max((self.now - _EPOCH) // _MILLISECOND, alert.episode + 1),
+            episode=self._next_episode(alert),
             resolved_at=None,
             resolved_why=None,
             worst=None,

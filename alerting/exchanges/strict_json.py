@@ -5,9 +5,10 @@ Recorded bodies take the same way.
 
 from __future__ import annotations
 
+import enum
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NoReturn
 
@@ -37,6 +38,13 @@ class JsonNumber(str):
     __slots__ = ()
 
 
+class Ambiguous(enum.Enum):
+    """What stands for a value that cannot be known."""
+
+    #: its key stands twice in one object
+    TWICE = "something named twice"
+
+
 def decode(body: bytes) -> str:
     """A body as text; AnswerError where it is not UTF-8."""
     try:
@@ -48,8 +56,17 @@ def decode(body: bytes) -> str:
 
 def loads(text: str) -> object:
     """Strict JSON with numbers as `JsonNumber`; AnswerError for all else, duplicate keys too."""
+    return _loads(text, _unique)
+
+
+def loads_marked(text: str) -> object:
+    """As `loads`, but a key that stands twice spoils only its own value, which is `TWICE`."""
+    return _loads(text, marked)
+
+
+def _loads(text: str, pairs: Pairs) -> object:
     try:
-        return parse(text, pairs=_unique)
+        return parse(text, pairs=pairs)
     except json.JSONDecodeError as error:
         raise AnswerError(FailureKind.NOT_JSON, _no_json(text, error)) from None
     except RecursionError:
@@ -94,6 +111,8 @@ def shown(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, Ambiguous):
+        return value.value
     return "an object" if isinstance(value, dict) else type(value).__name__
 
 
@@ -101,16 +120,29 @@ def _refuse_constant(name: str) -> NoReturn:
     raise AnswerError(FailureKind.NOT_JSON, f"the answer is not JSON: it holds a bare {name}")
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    known = dict(pairs)
-    if len(known) == len(pairs):
-        return known
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
+def marked(pairs: list[tuple[str, Any]]) -> dict[str, object]:
+    """A JSON object in which the value of a key that stands twice is `TWICE`."""
+    known: dict[str, object] = dict(pairs)
+    if len(known) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                known[key] = Ambiguous.TWICE
+            seen.add(key)
+    return known
+
+
+def refuse_twice(found: Mapping[str, object]) -> None:
+    """AnswerError if a key of this very object stands in it twice."""
+    for key, value in found.items():
+        if value is Ambiguous.TWICE:
             text = f"the answer names {shown(key)} twice in one object"
             raise AnswerError(FailureKind.WRONG_SHAPE, text)
-        seen.add(key)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, object]:
+    known = marked(pairs)
+    refuse_twice(known)
     return known
 
 

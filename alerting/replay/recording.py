@@ -17,12 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from alerting.engine.model import FailureKind, Poll, PollFailure, PollOutcome
 from alerting.errors import AlertingError
 from alerting.exchanges.coinswitch.answers import snapshot_from_object
-from alerting.exchanges.strict_json import AnswerError, JsonNumber, Pairs, loads, parse
+from alerting.exchanges.strict_json import (
+    Ambiguous,
+    AnswerError,
+    JsonNumber,
+    loads,
+    marked,
+    parse,
+)
 from alerting.redaction import clean
 from alerting.units import parse_instant, rfc3339
 
@@ -145,7 +152,7 @@ def _unreadable(where: str, error: OSError | ValueError) -> RecordingError:
 
 
 def _record(line: str, where: str) -> Poll:
-    document, flaw = _document(line, where)
+    document = _document(line, where)
     for key in document:
         if key not in _KEYS:
             _fail(where, f'"{clean(key, 60)}" is no key here; allowed are {", ".join(_KEYS)}')
@@ -155,55 +162,38 @@ def _record(line: str, where: str) -> Poll:
         both = "both" if "body" in document else "neither"
         _fail(where, f'a record has either "body" or "error"; this one has {both}')
     outcome: PollOutcome
-    if flaw is not None:
-        outcome = PollFailure(account=account, kind=flaw.kind, text=str(flaw))
-    elif "body" in document:
+    if "body" in document:
         outcome = _answer(document["body"], account, at)
     else:
         outcome = _failure(document["error"], account, where)
     return Poll(at=at, account=account, outcome=outcome)
 
 
-def _document(line: str, where: str) -> tuple[dict[str, object], AnswerError | None]:
-    """The line's object; and what is wrong with the body, where that can only be seen in JSON."""
-    flaw = None
+def _document(line: str, where: str) -> dict[str, object]:
     try:
-        document = loads(line)
-    except AnswerError as error:
-        # the exchange's own answer may name a key twice: that was a failed poll, as it was live
-        document, flaw = _forgiving(line, where), error
-    if not isinstance(document, dict):
-        _fail(where, 'a record is an object such as {"at": ..., "account": ..., "body": ...}')
-    return document, flaw
-
-
-def _forgiving(line: str, where: str) -> object:
-    """JSON in which only the record's own keys must be unique."""
-    names: list[str] = []
-
-    def keep(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        # the outermost object is the last one to be complete
-        names[:] = [name for name, _ in found]
-        return dict(found)
-
-    document = _lenient(line, where, keep)
-    for name in names:
-        if names.count(name) > 1:
-            _fail(where, f'"{clean(name, 60)}" stands twice')
-    if isinstance(document, dict) and "body" not in document:
-        _fail(where, "a key stands twice in one object")
-    return document
-
-
-def _lenient(line: str, where: str, keep: Pairs) -> object:
-    try:
-        return parse(line, pairs=keep)
+        document = parse(line, pairs=marked)
     except json.JSONDecodeError as error:
         _fail(where, f"not JSON: {error.msg} at character {error.pos + 1}; one record per line")
     except AnswerError:
         _fail(where, "not JSON: NaN and Infinity are no numbers")
     except RecursionError:
         _fail(where, "nested too deeply")
+    if not isinstance(document, dict):
+        _fail(where, 'a record is an object such as {"at": ..., "account": ..., "body": ...}')
+    for name, value in document.items():
+        # the exchange's own answer may name a key twice; a record may not
+        if value is Ambiguous.TWICE:
+            _fail(where, f'"{clean(name, 60)}" stands twice')
+    if "body" not in document:
+        _refuse_twins(line, where)
+    return document
+
+
+def _refuse_twins(line: str, where: str) -> None:
+    try:
+        loads(line)
+    except AnswerError:
+        _fail(where, "a key stands twice in one object")
 
 
 def _instant(document: dict[str, object], where: str) -> datetime:

@@ -61,6 +61,64 @@ def test_blind_needs_no_poll_to_be_noticed():
     assert messages_about(simulation, BLIND)[0][2].endswith("no poll was made")
 
 
+def test_an_alert_that_no_for_lets_fire_is_told_as_blind():
+    """Every second poll fails: no stretch counts as seen, and the wallet is below the line."""
+    rule = make_rule(
+        "floor", "total_available_balance", make_threshold(threshold="1000", for_=30 * S)
+    )
+    simulation = play(Simulation(make_ruleset(rule)), "900 _ " * 8)
+    ((at, reason, detail),) = messages_about(simulation, BLIND)
+    assert (at, reason) == (180, "firing")
+    assert detail == (
+        "floor cannot fire, as no `for` can pass: for 2m30s a poll has failed between any two "
+        "snapshots, or they were more than 2m apart"
+    )
+    play(simulation, "900 900 900 900", start=T0 + 240 * S)
+    assert [reason for _, reason, _ in messages_about(simulation, BLIND)] == ["firing", "resolved"]
+    assert [reason for _, reason, _ in messages_about(simulation, "floor")] == ["firing"]
+
+
+def test_polls_more_rare_than_blind_after_are_told_while_an_alert_waits_for_them():
+    rule = make_rule(
+        "floor", "total_available_balance", make_threshold(threshold="1000", for_=30 * S)
+    )
+    simulation = play(Simulation(make_ruleset(rule)), "900 900 900 900 900", step=5 * M)
+    ((at, _, detail),) = messages_about(simulation, BLIND)
+    assert at == 20 * 60
+    assert detail.startswith("floor cannot fire, as no `for` can pass: for 15m ")
+
+
+@pytest.mark.parametrize(
+    "polls",
+    [
+        "5000 _ " * 20,
+        "900 _ 900 _ 900 _ 900 900 _ 900 _ 900 _ 900 900 _ 900",
+        "5000 _ 900 _ 200 900",
+    ],
+)
+def test_failed_polls_alone_are_not_blindness(polls):
+    """Nothing waits, or a `for` passes now and then."""
+    rule = make_rule(
+        "floor", "total_available_balance", make_threshold(threshold="1000", for_=30 * S)
+    )
+    assert messages_about(play(Simulation(make_ruleset(rule)), polls), BLIND) == []
+
+
+def test_a_restart_with_an_alert_that_waits_is_not_blindness():
+    rule = make_rule(
+        "floor", "total_available_balance", make_threshold(threshold="1000", for_=30 * S)
+    )
+    simulation = play(Simulation(make_ruleset(rule)), "900 900")
+    play(simulation, "900 900 900", start=T0 + 1000 * S)
+    assert messages_about(simulation, BLIND) == []
+
+
+def test_an_account_rule_goes_by_the_clock_and_waits_for_no_snapshot():
+    rule = make_rule("failing", "poll_failures", make_threshold(for_=3600 * S), scope=Scope.ACCOUNT)
+    simulation = play(Simulation(make_ruleset(rule)), "900 _ " * 20)
+    assert messages_about(simulation, BLIND) == []
+
+
 def test_a_suspect_snapshot_is_seen():
     simulation = Simulation(make_ruleset())
     for number in range(12):

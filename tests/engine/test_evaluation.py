@@ -296,12 +296,16 @@ def symbol_rule(**kw):
 
 
 def rows(token):
-    """`150` a row with that blocked balance, `-` none, `?-` none in a suspect snapshot."""
+    """`150` a row with that blocked balance, `-` none, `?-` none in a suspect snapshot.
+
+    The totals hold the row's margin, and no more.
+    """
     if token == "_":
         return make_failure()
     value = token.removeprefix("?")
     symbols = [] if value == "-" else [make_symbol("BTCUSDT", value)]
-    wallet = make_wallet(total_balance="7777") if token.startswith("?") else make_wallet()
+    override = {"total_balance": "7777"} if token.startswith("?") else {}
+    wallet = make_wallet(position="0" if value == "-" else value, **override)
     return make_snapshot(wallet, symbols=symbols)
 
 

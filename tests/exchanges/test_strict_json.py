@@ -6,7 +6,17 @@ from decimal import Decimal
 import pytest
 
 from alerting.engine.model import FailureKind
-from alerting.exchanges.strict_json import AnswerError, JsonNumber, amount, loads, parse, shown
+from alerting.exchanges.strict_json import (
+    Ambiguous,
+    AnswerError,
+    JsonNumber,
+    amount,
+    loads,
+    loads_marked,
+    parse,
+    refuse_twice,
+    shown,
+)
 
 
 def test_loads_keeps_numbers_as_written():
@@ -30,6 +40,14 @@ def test_what_is_not_strict_is_refused(text, kind, words):
     assert caught.value.kind is kind
 
 
+def test_a_key_that_stands_twice_spoils_only_its_own_value():
+    found = loads_marked('{"a": {"b": 1, "c": 2, "b": 1}, "d": [3]}')
+    assert found == {"a": {"b": Ambiguous.TWICE, "c": "2"}, "d": ["3"]}
+    refuse_twice(found)
+    with pytest.raises(AnswerError, match='names "b" twice'):
+        refuse_twice(found["a"])
+
+
 def test_the_caller_decides_what_a_pair_of_twins_is():
     assert parse('{"a": 1, "a": 2}', pairs=list) == [("a", "1"), ("a", "2")]
     with pytest.raises(json.JSONDecodeError):
@@ -46,6 +64,7 @@ def test_an_amount_is_exact_or_none_at_all():
 
 
 def test_values_are_shown_as_they_would_be_written():
-    values = [JsonNumber("1.0"), "x", None, True, [1], {"a": 1}, 1.5]
+    values = [JsonNumber("1.0"), "x", None, True, [1], {"a": 1}, 1.5, Ambiguous.TWICE]
     expected = ["1.0", '"x"', "null", "true", "a list", "an object", "float"]
+    expected += ["something named twice"]
     assert [shown(value) for value in values] == expected

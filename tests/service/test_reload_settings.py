@@ -65,6 +65,18 @@ def desk(tmp_path, caplog):
             work.end()
 
 
+INR = {
+    "base_asset": "INR",
+    "balances": {
+        "total_balance": "7000",
+        "total_available_balance": "7000",
+        "total_blocked_balance": "0",
+        "total_position_margin": "0",
+        "total_open_order_margin": "0",
+    },
+}
+
+
 def suspect():
     body = falling("2000")
     body["data"]["base_asset_balances"][0]["balances"]["total_balance"] = "7777"
@@ -201,6 +213,18 @@ def tolerance(desk):
     desk.told("RESOLVED", "suspect-data")
 
 
+def forget_after(desk):
+    body = falling("2000")
+    wallets = body["data"]["base_asset_balances"]
+    desk.exchange.wallet = {"data": {**body["data"], "base_asset_balances": [*wallets, INR]}}
+    desk.begin()
+    desk.polled_on(2)
+    desk.exchange.wallet = body
+    desk.told("suspect-data")
+    desk.reload(more="builtin: {suspect-data: {forget_after: 50ms}}\n")
+    desk.told("RESOLVED", "suspect-data")
+
+
 def flapping(desk):
     desk.begin()
     desk.reload(more="flapping: {changes: 2, within: 1h}\n")
@@ -289,6 +313,7 @@ SHOWN = {
     "ruleset.builtin": builtin,
     "ruleset.flapping": flapping,
     "ruleset.tolerance": tolerance,
+    "ruleset.forget_after": forget_after,
     "templates": templates,
     "deliver_within": deliver_within,
     "heartbeat.url": heartbeat_url,

@@ -21,8 +21,10 @@ from alerting.engine.model import (
     Level,
     Notification,
     Reason,
+    SeenRow,
     Severity,
     State,
+    SymbolRow,
 )
 from alerting.errors import StoreError
 from alerting.store import documents
@@ -60,6 +62,7 @@ alerts = st.builds(
     detail=texts,
     judged_at=some,
     missed=st.integers(0, 3),
+    touched=st.lists(texts, max_size=2).map(tuple),
     episode=st.integers(0, 1 << 53),
     active_at=some,
     fired_at=some,
@@ -89,6 +92,13 @@ notifications = st.builds(
     observed_at=instants,
     items=st.lists(items, min_size=1, max_size=2).map(tuple),
 )
+rows = st.builds(
+    SymbolRow,
+    symbol=texts,
+    base_asset=texts,
+    exchange=texts,
+    fields=st.dictionaries(names, decimals, max_size=3),
+)
 accounts = st.builds(
     AccountState,
     name=texts,
@@ -97,6 +107,17 @@ accounts = st.builds(
     poll_failures=st.integers(0, 9),
     last_error=st.none() | texts,
     assets=st.frozensets(texts),
+    away=st.dictionaries(names, st.timedeltas()),
+    rows=st.lists(
+        st.builds(
+            SeenRow,
+            row=rows,
+            missed=st.integers(0, 3),
+            before=st.dictionaries(names, decimals, max_size=2),
+        ),
+        max_size=2,
+    ).map(tuple),
+    unlisted=st.dictionaries(names, st.dictionaries(names, decimals, max_size=3), max_size=2),
 )
 
 

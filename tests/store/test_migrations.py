@@ -213,14 +213,17 @@ def test_alerts_and_their_levels(store):
 
 
 def test_nothing_of_an_alert_is_lost(store, before):
-    """Field by field, but for the levels above: what schema 1 says is what is loaded."""
+    """Field by field, but for the levels above: what schema 1 says is what is loaded.
+
+    Fields that it did not have yet are not asked for.
+    """
     loaded = {alert.fingerprint: alert for alert in alerts_of(store).values()}
     assert loaded.keys() == before["alerts"].keys()
     for fp, document in before["alerts"].items():
         again = json.loads(documents.dump(loaded[fp]))
         document.pop("rungs")
         again.pop("levels")
-        assert again == document
+        assert {name: again.get(name) for name in document} == document
 
 
 def test_who_was_told_what(store):

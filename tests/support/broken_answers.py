@@ -1,4 +1,4 @@
-"""Answers that are no reading of the wallet, made from a healthy one."""
+"""Answers that are no reading of the wallet, and readings with flaws, made from a healthy one."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ NO_AMOUNTS = [
     "9" * 5000,
     f'"{"9" * 100_000}"',
 ]
+_NO_JSON = {'"1"  ""', "NaN", "-Infinity", "01"}
 _FEW_NO_AMOUNTS = ['"NaN"', '"1_000"', '"１"', "true", "[]", "1e999"]
 
 _HTML = b"<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>"
@@ -72,6 +73,13 @@ def broken_answers() -> list[BrokenAnswer]:
         *_redirects(),
         *_faults(),
     ]
+    assert len({name for name, *_ in found}) == len(found)
+    return found
+
+
+def flawed_answers() -> list[BrokenAnswer]:
+    """Answers in which some rows cannot be read, or not be trusted, and the rest can."""
+    found = [*_flawed_amounts(), *_flawed_rows()]
     assert len({name for name, *_ in found}) == len(found)
     return found
 
@@ -122,8 +130,25 @@ def _cut() -> Iterator[BrokenAnswer]:
 
 
 def _amounts() -> Iterator[BrokenAnswer]:
+    """Where no balance at all can be read, nothing is known of the wallet."""
     wallet = ("data", "base_asset_balances", 0, "balances")
     for number, source in enumerate(NO_AMOUNTS):
+        balances = ",".join(f'"{field}": {source}' for field in WALLET_FIELDS)
+        yield _ok(f"balances {number}: {source[:20]}", with_source(wallet, f"{{{balances}}}"))
+    # JSON has no such numbers
+    for field in WALLET_FIELDS:
+        for source in ("NaN", "-Infinity", "01", "+1", "1.", '"1"  ""'):
+            yield _ok(f"{field} {source}", with_source((*wallet, field), source))
+    for field in SYMBOL_FIELDS:
+        for source in ("NaN", "Infinity", "0x1"):
+            yield _ok(f"{field} {source}", with_source(("data", "asset", 0, field), source))
+
+
+def _flawed_amounts() -> Iterator[BrokenAnswer]:
+    wallet = ("data", "base_asset_balances", 0, "balances")
+    for number, source in enumerate(NO_AMOUNTS):
+        if source in _NO_JSON:
+            continue
         yield _ok(f"total {number}: {source[:20]}", with_source((*wallet, "total_balance"), source))
     for field in WALLET_FIELDS[1:]:
         for source in _FEW_NO_AMOUNTS:
@@ -134,18 +159,39 @@ def _amounts() -> Iterator[BrokenAnswer]:
 
 
 def _reshaped() -> Iterator[BrokenAnswer]:
-    data, wallets, assets = ("data",), ("data", "base_asset_balances"), ("data", "asset")
-    places = [
-        data,
-        wallets,
-        (*wallets, 0),
-        (*wallets, 0, "balances"),
-        (*wallets, 0, "base_asset"),
-        (*assets, 0),
-        (*assets, 0, "symbol"),
-        (*assets, 0, "base_asset"),
-        (*assets, 0, "exchange"),
-    ]
+    data, wallets = ("data",), ("data", "base_asset_balances")
+    yield from _in_place_of(
+        data, wallets, (*wallets, 0), (*wallets, 0, "balances"), (*wallets, 0, "base_asset")
+    )
+    yield _ok("balances empty", with_source((*wallets, 0, "balances"), "{}"))
+    yield _ok("balances unknown", with_source((*wallets, 0, "balances"), '{"wallet_balance": "1"}'))
+    yield _ok(
+        "balances all null", with_source((*wallets, 0, "balances"), '{"total_balance": null}')
+    )
+    yield _ok("too many rows", with_source(wallets, f"[{','.join(['{}'] * 6000)}]"))
+
+
+def _flawed_rows() -> Iterator[BrokenAnswer]:
+    assets = ("data", "asset")
+    row = (*assets, 0)
+    yield from _in_place_of(row, (*row, "symbol"), (*row, "base_asset"), (*row, "exchange"))
+    yield _ok("asset is an object", with_source(assets, "{}"))
+    yield _ok("asset is a text", with_source(assets, '"none"'))
+    yield _ok(
+        "wallet twice",
+        changed(
+            lambda b: b["data"]["base_asset_balances"].extend(b["data"]["base_asset_balances"])
+        ),
+    )
+    yield _ok("row twice", changed(lambda b: b["data"]["asset"].extend(b["data"]["asset"])))
+    yield _ok(
+        "duplicate total",
+        HEALTHY.replace(b'"total_balance"', b'"total_balance": "1", "total_balance"'),
+    )
+    yield _ok("duplicate symbol", HEALTHY.replace(b'"symbol"', b'"symbol": "BTCUSDT", "symbol"'))
+
+
+def _in_place_of(*places: tuple[str | int, ...]) -> Iterator[BrokenAnswer]:
     for place in places:
         where = ".".join(map(str, place))
         for source in ("null", "true", "5", "[[]]", '[{"a": 1}]'):
@@ -157,21 +203,6 @@ def _reshaped() -> Iterator[BrokenAnswer]:
                 yield _ok(f"{where} is {source[:10]}", with_source(place, source))
         else:
             yield _ok(f"{where} is a text", with_source(place, '"text"'))
-    yield _ok("asset is an object", with_source(assets, "{}"))
-    yield _ok("asset is a text", with_source(assets, '"none"'))
-    yield _ok(
-        "wallet twice",
-        changed(
-            lambda b: b["data"]["base_asset_balances"].extend(b["data"]["base_asset_balances"])
-        ),
-    )
-    yield _ok("row twice", changed(lambda b: b["data"]["asset"].extend(b["data"]["asset"])))
-    yield _ok("balances empty", with_source((*wallets, 0, "balances"), "{}"))
-    yield _ok("balances unknown", with_source((*wallets, 0, "balances"), '{"wallet_balance": "1"}'))
-    yield _ok(
-        "balances all null", with_source((*wallets, 0, "balances"), '{"total_balance": null}')
-    )
-    yield _ok("too many rows", with_source(wallets, f"[{','.join(['{}'] * 6000)}]"))
 
 
 def _other_bodies() -> Iterator[BrokenAnswer]:
@@ -190,8 +221,8 @@ def _other_bodies() -> Iterator[BrokenAnswer]:
         "comment": b"/* */" + HEALTHY,
         "single quotes": HEALTHY.replace(b'"', b"'"),
         "duplicate data": b'{"data": {}, ' + HEALTHY[1:],
-        "duplicate total": HEALTHY.replace(
-            b'"total_balance"', b'"total_balance": "1", "total_balance"'
+        "duplicate list": HEALTHY.replace(
+            b'"base_asset_balances"', b'"base_asset_balances": [], "base_asset_balances"'
         ),
         "latin-1": HEALTHY.replace(b"DOGE", b"DOG\xc9"),
         "utf-16": HEALTHY.decode().encode("utf-16"),

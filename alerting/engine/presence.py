@@ -1,0 +1,219 @@
+"""Which rows are there, which are missing, and which are gone.
+
+A symbol row is gone when two good answers in a row lack it and its margin has left the wallet's
+totals. While the totals still hold it (what they hold beyond the listed rows has grown by more than
+half of it, and is not what it was before the row came), the row is only missing, which is a flaw.
+A settlement row that is away is a flaw of its asset; when it has stayed away for long enough, in
+answers that are good otherwise, it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+
+from alerting.engine import integrity
+from alerting.engine.feeds import MARGINS, Scope
+from alerting.engine.integrity import Doubts, row_labels
+from alerting.engine.lifecycle import Trust
+from alerting.engine.model import AccountState, Flaw, SeenRow, Snapshot, SymbolRow
+from alerting.engine.rules import Rule
+from alerting.units import ZERO
+
+# A position whose row is missing from so many good snapshots counts as closed.
+GONE_AFTER = 2
+
+_BLOCKED = "blocked_balance"
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sighting:
+    """What a snapshot is, in the light of what is remembered of its account."""
+
+    #: with a row for each that is there but cannot be read
+    snapshot: Snapshot
+    flaws: tuple[Flaw, ...]
+    doubts: Doubts
+    #: the account with the rows and assets that it has by now
+    account: AccountState
+    #: labels of what is not there and not gone either
+    absent: tuple[Mapping[str, str], ...]
+    #: settlement assets that are gone for good
+    gone: frozenset[str]
+
+    def trust(self, rule: Rule, labels: Mapping[str, str]) -> Trust:
+        """How far a rule's value for a row can be trusted."""
+        return self.doubts.sample(labels, rule.names) if self.flaws else Trust.GOOD
+
+
+def look(
+    snapshot: Snapshot,
+    account: AccountState,
+    *,
+    tolerance: Decimal,
+    observed: timedelta,
+    forget_after: timedelta,
+) -> Sighting:
+    """Compare a snapshot with what is remembered; `observed` is seen time since the one before."""
+    known = {_key(each.row): each for each in account.rows}
+    found = integrity.flaws(snapshot, known_assets=account.assets, tolerance=tolerance)
+    snapshot = _completed(snapshot, known.values(), Doubts(found))
+    rows = _Rows(snapshot, account, known, Doubts(found))
+    missing = list(rows.missing())
+    found += missing
+    away = _away(snapshot, account, found, observed)
+    gone = frozenset(asset for asset, since in away.items() if since >= forget_after)
+    flaws = tuple(flaw for flaw in found if flaw not in [integrity.gone(asset) for asset in gone])
+    present = {wallet.base_asset for wallet in snapshot.wallets}
+    kept = [each for each in rows.kept(missing) if each.row.base_asset not in gone]
+    account = replace(
+        account,
+        assets=account.assets - gone | present,
+        away={asset: since for asset, since in away.items() if asset not in gone},
+        rows=tuple(kept),
+        unlisted={a: each for a, each in rows.unlisted(kept).items() if a not in gone},
+    )
+    listed = {_key(row) for row in snapshot.symbols}
+    absent = [{"base_asset": asset} for asset in account.away]
+    absent += [row_labels(each.row) for each in kept if _key(each.row) not in listed]
+    return Sighting(
+        snapshot=snapshot,
+        flaws=flaws,
+        doubts=Doubts(flaws),
+        account=account,
+        absent=tuple({"account": account.name, **labels} for labels in absent),
+        gone=gone,
+    )
+
+
+class _Rows:
+    """The symbol rows of one snapshot beside those that are remembered."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        account: AccountState,
+        known: Mapping[_Key, SeenRow],
+        doubts: Doubts,
+    ) -> None:
+        self._account = account
+        self._known = known
+        self._doubts = doubts
+        self._listed: dict[_Key, SymbolRow] = {}
+        #: assets with a row that is there, but not known exactly
+        self._guessed: set[str] = set()
+        for row in snapshot.symbols:
+            key = _key(row)
+            self._listed[key] = row
+            if doubts.row(row_labels(row)) is Trust.SUSPECT:
+                self._guessed.add(row.base_asset)
+                # as it was last read well; of a new one, what can be read
+                self._listed[key] = known[key].row if key in known else row
+        self._now = {
+            wallet.base_asset: self._unlisted(wallet.base_asset, wallet.fields)
+            for wallet in snapshot.wallets
+            # only where the totals are whole and agree, they can tell anything
+            if doubts.asset(wallet.base_asset) is Trust.GOOD
+        }
+
+    def missing(self) -> Iterator[Flaw]:
+        """A flaw for each row that is not there while its margin is still in the totals."""
+        for key, seen in self._known.items():
+            if key not in self._listed and seen.row.base_asset in self._now:
+                yield from self._held(seen)
+
+    def kept(self, missing: Iterable[Flaw]) -> Iterator[SeenRow]:
+        """The rows to remember: all that are there, and those that are missing but not gone."""
+        for key, row in self._listed.items():
+            known = self._known.get(key)
+            yield SeenRow(row=row, before=known.before if known else self._before(row.base_asset))
+        held = Doubts(missing)
+        for key, seen in self._known.items():
+            if key in self._listed:
+                continue
+            judged = self._doubts.asset(seen.row.base_asset) is Trust.GOOD
+            if not judged or held.row(row_labels(seen.row)) is Trust.SUSPECT:
+                yield seen
+            elif seen.missed + 1 < GONE_AFTER:
+                yield replace(seen, missed=seen.missed + 1)
+
+    def unlisted(self, kept: Iterable[SeenRow]) -> dict[str, Mapping[str, Decimal]]:
+        """What the totals hold beyond the rows; as before, where a row is missing or guessed."""
+        before = self._account.unlisted
+        unknown = {each.row.base_asset for each in kept if _key(each.row) not in self._listed}
+        unknown |= self._guessed & before.keys()
+        news = {asset: self._learned(asset) for asset in self._now if asset not in unknown}
+        return {**before, **news}
+
+    def _learned(self, asset: str) -> Mapping[str, Decimal]:
+        """A row that has only just come may be a mistake: with it, nothing moves away from zero."""
+        now, before = self._now[asset], self._account.unlisted.get(asset)
+        new = any(key not in self._known for key in self._listed if key[0] == asset)
+        if not new or before is None:
+            return now
+        return {name: sorted((before[name], Decimal(0), now[name]))[1] for name in now}
+
+    def _before(self, asset: str) -> Mapping[str, Decimal]:
+        """What the totals held beyond the rows before this answer; at first, what they hold now."""
+        return self._account.unlisted.get(asset) or self._now.get(asset, {})
+
+    def _held(self, seen: SeenRow) -> Iterator[Flaw]:
+        row, now = seen.row, self._now[seen.row.base_asset]
+        last = self._account.unlisted.get(row.base_asset, {})
+        for total, name in MARGINS.items():
+            margin = row.fields.get(name, Decimal(0))
+            # orders that reduce make a row's margin smaller than its parts
+            if name != _BLOCKED and abs(margin) <= abs(row.fields.get(_BLOCKED, Decimal(0))):
+                continue
+            grown = now[name] - last.get(name, Decimal(0))
+            # of a row that never was in the totals they hold nothing, however it came and went
+            sign = Decimal(1).copy_sign(margin)
+            beyond = sign * now[name] - min(Decimal(0), sign * seen.before.get(name, Decimal(0)))
+            if 2 * min(sign * grown, beyond) > abs(margin) > 0:
+                text = (
+                    f"{row.symbol}: the row is missing, but its {name} of {margin:f} is still in "
+                    f"{total}, which holds {grown:f} more than before beyond its rows"
+                )
+                yield Flaw(text=text, amount=grown, scope=Scope.SYMBOL, labels=row_labels(row))
+                return
+
+    def _unlisted(self, asset: str, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
+        rows = [row.fields for row in self._listed.values() if row.base_asset == asset]
+        return {
+            name: totals[total] - sum((row.get(name, Decimal(0)) for row in rows), Decimal(0))
+            for total, name in MARGINS.items()
+        }
+
+
+def _completed(snapshot: Snapshot, known: Iterable[SeenRow], doubts: Doubts) -> Snapshot:
+    """With an empty row for each that is known and there, but cannot be read."""
+    listed = {_key(row) for row in snapshot.symbols}
+    unread = [
+        replace(each.row, fields={})
+        for each in known
+        if _key(each.row) not in listed and doubts.row(row_labels(each.row)) is Trust.SUSPECT
+    ]
+    return replace(snapshot, symbols=(*snapshot.symbols, *unread)) if unread else snapshot
+
+
+def _away(
+    snapshot: Snapshot, account: AccountState, found: Iterable[Flaw], observed: timedelta
+) -> dict[str, timedelta]:
+    """For how long each settlement row that is known has been away from good answers."""
+    missing = account.assets - {wallet.base_asset for wallet in snapshot.wallets}
+    # while rows of it are listed, the asset is not gone
+    listed = {row.base_asset for row in snapshot.symbols}
+    good = {flaw.text for flaw in found} == {integrity.gone(asset).text for asset in missing}
+    return {
+        asset: account.away[asset] + (observed if good and asset not in listed else ZERO)
+        if asset in account.away
+        else ZERO
+        for asset in missing
+    }
+
+
+def _key(row: SymbolRow) -> _Key:
+    return row.base_asset, row.symbol, row.exchange
