@@ -46,7 +46,8 @@ MIB = 1 << 20
 
 def day(**differs):
     usual = {"rss": 80 * MIB, "handles": 12, "threads": 14, "size": 4 * MIB}
-    return Sample(**{"at": DAY, **usual, "polls": 960, "records": 1000, **differs})
+    usual |= {"objects": 73_000, "reach": timedelta(hours=5), "records": 1000}
+    return Sample(**{"at": 9 * DAY, **usual, **differs})
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,16 @@ def day(**differs):
         pytest.param({"rss": 85 * MIB}, "memory grew from 80.0 to 85.0 MiB", id="memory"),
         pytest.param({"handles": 13}, "handles grew from 12 to 13", id="handles"),
         pytest.param({"threads": 15}, "threads grew from 14 to 15", id="threads"),
-        pytest.param({"polls": 1500}, "1500 polls are recorded, 1440 are to be kept", id="polls"),
+        pytest.param({"objects": 74_000}, None, id="a-few-objects"),
+        pytest.param({"objects": 75_000}, "objects grew from 73000 to 75000", id="objects"),
+        pytest.param(
+            {"reach": timedelta(hours=8)},
+            "polls of 8:00:00 ago are recorded, 4:00:00 are to be kept",
+            id="history",
+        ),
+        pytest.param(
+            {"reach": timedelta(hours=8), "at": 2 * DAY}, None, id="not-sure-of-the-clock"
+        ),
         pytest.param({"size": 5 * MIB}, "the state file grew from 4.00 to 5.00 MiB", id="file"),
         pytest.param({"size": 5 * MIB, "records": 1500}, None, id="a-file-with-more-in-it"),
     ],

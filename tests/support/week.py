@@ -15,6 +15,7 @@ so what grows from one end to the next is a leak.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import resource
@@ -132,6 +133,8 @@ MOST_BYTES, MOST_SHARE = 3 * _MIB, 0.05
 MOST_OBJECTS = 0.02
 #: what is too old is forgotten hourly, and a little later where the state file could not be used
 PRUNED_WITHIN = timedelta(hours=3)
+#: ... but by a clock that is new to the state file nothing is, for a day
+SURE_AFTER = timedelta(days=1)
 #: what a message or a change may take in the state file, with its indices
 MOST_PER_RECORD = 3072
 
@@ -148,7 +151,7 @@ def judge(days: Sequence[Sample], *, kept: timedelta) -> list[str]:
         problems.append(f"handles grew from {first.handles} to {last.handles}")
     if last.threads > first.threads:
         problems.append(f"threads grew from {first.threads} to {last.threads}")
-    if last.reach > kept + PRUNED_WITHIN:
+    if last.at > kept + SURE_AFTER + PRUNED_WITHIN and last.reach > kept + PRUNED_WITHIN:
         problems.append(f"polls of {last.reach} ago are recorded, {kept} are to be kept")
     # on the second day the first polls are pruned, and others take their room
     full = days[1] if len(days) > 2 else first
@@ -360,6 +363,8 @@ class World:
             wallet.move(available=2000)
         for receiver in self.receivers.values():
             self._stack.callback(receiver.close)
+        # aiosmtpd warns at each login
+        logging.getLogger("mail.log").setLevel(logging.ERROR)
         self._mail_port = self._stack.enter_context(smtp_server(self.mails))
         (self._folder / "templates").mkdir()
         self._write_template(_TEMPLATE)
