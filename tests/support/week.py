@@ -405,6 +405,7 @@ class World:
             self.process.kill()
         self.process.wait()
         self._logger.join(5)
+        self.process.stderr.close()
         self._stack.close()
         self._log.close()
 
@@ -610,6 +611,7 @@ class World:
             edit(more="rules: [\n"),
             edit(more="nonsense: 1\n"),
             self._template_broken,
+            self._clock_set,
             self._new_symbols,
             self._mishaps,
         ]
@@ -694,6 +696,12 @@ class World:
         self._write_template("{{ nonsense.nonsense }}")
         yield
         self._write_template(_TEMPLATE)
+
+    @contextlib.contextmanager
+    def _clock_set(self) -> Iterator[None]:
+        self._shared.set_off(timedelta(hours=self._rng.choice((-2, 3))))
+        yield
+        self._shared.set_off(timedelta(0))
 
     @contextlib.contextmanager
     def _new_symbols(self) -> Iterator[None]:

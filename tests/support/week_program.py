@@ -108,6 +108,7 @@ def _prepare(shared: Shared) -> None:
     from alerting.notify import receivers
     from alerting.notify.dispatcher import ReceiverWorker
     from alerting.service import cycle, daemon, supervisor
+    from alerting.service.clock import Uptime
     from alerting.service.guard import Guard
     from alerting.store import database
     from alerting.store.state import Store
@@ -121,7 +122,11 @@ def _prepare(shared: Shared) -> None:
     loop = daemon.LoopSettings(
         look_every=0.02, program_every=0.1, prune_every=timedelta(milliseconds=500)
     )
-    supervisor.Supervisor = functools.partial(supervisor.Supervisor, loop=loop, **_uptime(shared))
+    supervisor.Supervisor = functools.partial(
+        supervisor.Supervisor,
+        loop=loop,
+        uptime=lambda: Uptime(boot="simulated", since=shared.passed),
+    )
     _fail(shared, Mishap.ACCOUNT, daemon, "next_due", SystemExit)
     _fail(shared, Mishap.RECEIVER, ReceiverWorker, "_book_once", SystemExit)
     _fail(shared, Mishap.GUARD, Guard, "look", SystemExit)
@@ -139,14 +144,6 @@ def _without_waiting_for_the_disk(connect: Callable) -> Callable:
         return connection
 
     return connected
-
-
-def _uptime(shared: Shared) -> dict:
-    try:
-        from alerting.service.clock import Uptime
-    except ImportError:
-        return {}
-    return {"uptime": lambda: Uptime(boot="simulated", since=shared.passed)}
 
 
 def main() -> int:
