@@ -58,7 +58,7 @@ routes:
     receivers: [{names}]
     repeat_interval: 15m
   - match: {{topic: leverage}}
-    receivers: [desk, mail]
+    receivers: [{few}]
     repeat_interval: {{first: 1h, factor: 2, max: 8h}}
     mute:
       - {{from: "02:00", to: "03:00", timezone: Asia/Kolkata}}
@@ -259,12 +259,11 @@ def _odd_answers(body: bytes) -> list[Special]:
         _broken(200, wrong),
         _broken(302, Location="http://127.0.0.1:1/"),
         _broken(404, b'{"message": "no such thing"}'),
-        *(
-            Special(answer=fault)
-            for fault in (
-                *(Fault.HANG_UP, Fault.RESET, Fault.CUT_HEADERS, Fault.CUT_BODY, Fault.NOT_HTTP),
-            )
-        ),
+        Special(answer=Fault.HANG_UP),
+        Special(answer=Fault.RESET),
+        Special(answer=Fault.CUT_HEADERS),
+        Special(answer=Fault.CUT_BODY),
+        Special(answer=Fault.NOT_HTTP),
     ]
 
 
@@ -418,11 +417,10 @@ class World:
         more: str = "",
     ) -> None:
         """Write the rules file."""
-        urls = {name: r.url for name, r in self.receivers.items() if name != without}
-        urls["mail"] = (
-            f"mailto://watcher:right-password@127.0.0.1:{self._mail_port}"
-            "?from=watcher@example.org&to=desk@example.org"
-        )
+        mail = f"mailto://watcher:right-password@127.0.0.1:{self._mail_port}"
+        urls = {name: receiver.url for name, receiver in self.receivers.items()}
+        urls["mail"] = f"{mail}?from=watcher@example.org&to=desk@example.org"
+        urls.pop(without, None)
         text = _RULES.format(
             accounts="".join(
                 f"  {wallet.name}: {{api_key: {wallet.exchange.api_key}, secret_key: "
@@ -433,6 +431,7 @@ class World:
             ),
             receivers="".join(f"  {name}: {{url: '{url}'}}\n" for name, url in urls.items()),
             names=", ".join(urls),
+            few=", ".join(name for name in ("desk", "mail") if name in urls),
             floor=floor,
             heartbeat=f"{self.wallets[0].exchange.base_url}/heartbeat",
             keep=f"{self._day // timedelta(minutes=1)}m",
