@@ -32,6 +32,8 @@ class Problem:
     #: dotted path of the key, "" for the file itself
     path: str = ""
     message: str
+    #: it stands for so many problems that are not told, after all others of its file
+    more: int = 0
 
     def __str__(self) -> str:
         spot = [str(part) for part in (self.file, self.line, self.column) if part is not None]
@@ -43,7 +45,7 @@ class ConfigError(AlertingError):
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = sorted(
-            problems, key=lambda p: (p.file, p.line or 0, p.column or 0, p.message)
+            problems, key=lambda p: (p.file, p.more, p.line or 0, p.column or 0, p.message)
         )
         super().__init__("\n".join(str(problem) for problem in self.problems))
 

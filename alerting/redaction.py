@@ -19,8 +19,11 @@ _SHORTEST = 6
 _SHORTEST_WITHIN = 12
 # An exchange's keys are longer than this; nothing else of an answer is masked.
 _SHORTEST_KEY = 32
-# A run of letters and digits so long, and of both, is no word that anybody writes.
-_TOKEN = re.compile(r"(?=[A-Za-z0-9+/=]*[0-9])(?=[A-Za-z0-9+/=]*[A-Za-z])[A-Za-z0-9+/=]{20,}")
+# A run of letters and digits so long, and of both, is no word that anybody writes. It is looked at
+# from its start only: from each of its characters on, a long run would take for ever.
+_TOKEN = re.compile(
+    r"(?<![A-Za-z0-9+/=])(?=[A-Za-z0-9+/=]*[0-9])(?=[A-Za-z0-9+/=]*[A-Za-z])[A-Za-z0-9+/=]{20,}"
+)
 # Parts of an Apprise URL's query that carry secrets: headers, payload and parameters of the user's
 # own, and whatever says so in its name. The others (to=, from=, format=) are needed in messages.
 _SECRET_OPTION = re.compile(r"^[ +:-]|token|key|pass|pwd|secret|auth|sig|cred|code", re.IGNORECASE)

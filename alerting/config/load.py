@@ -32,7 +32,7 @@ from alerting.config.secrets import SecretReader, Secrets
 from alerting.config.settings import Config, HeartbeatSettings, PollSettings
 from alerting.config.values import show
 from alerting.config.yaml_reader import Path as KeyPath
-from alerting.config.yaml_reader import read_file, why_unread
+from alerting.config.yaml_reader import read_file
 from alerting.engine.model import Severity
 from alerting.engine.rules import (
     BLIND,
@@ -48,6 +48,7 @@ from alerting.engine.rules import (
 from alerting.errors import ConfigError
 from alerting.exchanges.account import DEFAULT_BASE_URL, AccountSettings
 from alerting.exchanges.coinswitch.keys import check_key_pair, secret_key_problem
+from alerting.files import why_unread
 from alerting.net.hosts import is_loopback
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
@@ -117,12 +118,15 @@ def _look_further(config: Config, report: Report) -> Config:
     from alerting.messages.check import check_templates
 
     rules = config.ruleset.rules
-    report.problems += check_templates(
-        config.templates,
-        rules,
-        locate=lambda rule, key, message: report.problem(
-            ("rules", rules.index(rule), "annotations", key), message
-        ),
+    index_of = {rule.name: index for index, rule in enumerate(rules)}
+    report.take(
+        check_templates(
+            config.templates,
+            rules,
+            locate=lambda rule, key, message: report.problem(
+                ("rules", index_of[rule.name], "annotations", key), message
+            ),
+        )
     )
     warnings = [(name, check_key_pair(account)) for name, account in config.accounts.items()]
     return replace(

@@ -63,7 +63,7 @@ def brief(error: AlertingError) -> str:
     """The first problem, and how many more there are."""
     if not isinstance(error, ConfigError):
         return str(error)
-    more = len(error.problems) - 1
+    more = sum(problem.more or 1 for problem in error.problems) - 1
     return str(error.problems[0]) + (f" (and {more} more)" if more else "")
 
 

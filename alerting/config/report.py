@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -23,8 +24,15 @@ from alerting.config.values import TAG, nearest, show
 from alerting.config.yaml_reader import Document, Path, Spot, dotted
 from alerting.errors import Problem
 from alerting.redaction import REDACTOR, without_tokens
+from alerting.terminal import count
 
 _S = TypeVar("_S", bound=Section)
+
+#: so many problems of one file are told; those that are found after them are only counted
+MOST_TOLD = 100
+
+#: what is wrong; a function where it takes a while to say, as finding the nearest name does
+Message = str | Callable[[], str]
 
 
 def is_secret(path: Path) -> bool:
@@ -41,8 +49,14 @@ class Report:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.problems = list(document.problems)
-        self._unreadable = set(document.unreadable)
+        #: those that are told
+        self.problems = list(document.problems[:MOST_TOLD])
+        self._untold = len(document.problems) - len(self.problems)
+        self._unreadable: set[Path] = set()
+        #: of what is unreadable, and what it stands in
+        self._damaged: set[Path] = set()
+        for path in document.unreadable:
+            self.refuse(path)
 
     def has(self, path: Path) -> bool:
         """Whether the file sets this key."""
@@ -67,32 +81,45 @@ class Report:
 
     def readable(self, path: Path) -> bool:
         """Whether nothing of the value there was refused."""
-        return not any(bad[: len(path)] == path for bad in self._unreadable)
+        return path not in self._damaged
 
-    def key(self, path: Path, message: str) -> None:
+    def key(self, path: Path, message: Message) -> None:
         """A problem that stands at a key."""
         self._add(self.document.key(path), path, message)
 
-    def value(self, path: Path, message: str) -> None:
+    def value(self, path: Path, message: Message) -> None:
         """A problem that stands at a value, or at the mapping where the key is missing."""
         self._add(self.document.value(path), path, message)
 
-    def character(self, path: Path, offset: int, message: str) -> None:
+    def character(self, path: Path, offset: int, message: Message) -> None:
         """A problem that stands at one character of a text."""
         self._add(self.document.character(path, offset), path, message)
 
     def refuse(self, path: Path) -> None:
         """Rely on this value no more, and report nothing more about it."""
         self._unreadable.add(path)
+        self._damaged.update(path[:length] for length in range(len(path) + 1))
 
     def problem(self, path: Path, message: str) -> Problem:
         """A problem that stands at a value, for somebody else to tell."""
         return self._problem(self.document.value(path), path, message)
 
-    def _add(self, spot: Spot, path: Path, message: str) -> None:
+    def take(self, problems: Iterable[Problem]) -> None:
+        """Problems that somebody else found."""
+        for problem in problems:
+            if len(self.problems) < MOST_TOLD:
+                self.problems.append(problem)
+            else:
+                self._untold += 1
+
+    def _add(self, spot: Spot, path: Path, message: Message) -> None:
         if any(path[:length] in self._unreadable for length in range(len(path) + 1)):
             return
-        problem = self._problem(spot, path, message)
+        if len(self.problems) >= MOST_TOLD:
+            self._untold += 1
+            return
+        text = message if isinstance(message, str) else message()
+        problem = self._problem(spot, path, text)
         if problem not in self.problems:
             self.problems.append(problem)
 
@@ -105,9 +132,17 @@ class Report:
             message=message,
         )
 
+    def told(self) -> list[Problem]:
+        """All problems, in no order; of too many the first that were found, and how many more."""
+        if not self._untold:
+            return self.problems
+        message = f"and {count(self._untold, 'more problem')}"
+        more = Problem(file=self.document.file, message=message, more=self._untold)
+        return [*self.problems, more]
+
     def redacted(self) -> list[Problem]:
-        """All problems, without any secret that was learnt after they were found."""
-        return [replace(p, path=_shown(p.path), message=_shown(p.message)) for p in self.problems]
+        """As `told`, without any secret that was learnt after they were found."""
+        return [replace(p, path=_shown(p.path), message=_shown(p.message)) for p in self.told()]
 
 
 def _shown(text: str) -> str:
@@ -125,7 +160,11 @@ def read_as(section: type[_S], report: Report) -> _S:
         return section.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
-    unknown = [_path(detail) for detail in details if detail["type"] == "extra_forbidden"]
+    unknown: dict[Path, list[str]] = defaultdict(list)
+    for detail in details:
+        if detail["type"] == "extra_forbidden":
+            *parent, key = _path(detail)
+            unknown[tuple(parent)].append(str(key))
     for detail in sorted(details, key=lambda detail: detail["loc"][-1] != "[key]"):
         _report(report, detail, unknown, section)
     return _without_refused(section, data)
@@ -165,20 +204,27 @@ def _path(detail: ErrorDetails) -> Path:
     )
 
 
-def _report(report: Report, detail: ErrorDetails, unknown: list[Path], top: type[Section]) -> None:
+def _report(
+    report: Report, detail: ErrorDetails, unknown: Mapping[Path, list[str]], top: type[Section]
+) -> None:
+    """Tell one of pydantic's errors; `unknown` are the unknown keys of each mapping."""
     path = _path(detail)
     if detail["type"] == "extra_forbidden":
-        section = _section_at(top, path[:-1])
-        report.key(path, f"unknown key{nearest(str(path[-1]), keys_of(section))}")
+        report.key(path, lambda: _unknown_key(path, top))
     elif detail["type"] == "missing":
-        strangers = [str(other[-1]) for other in unknown if other[:-1] == path[:-1]]
+        strangers = unknown.get(path[:-1], [])
         if not difflib.get_close_matches(str(path[-1]), strangers, n=1):
             report.value(path, "is missing")
     elif detail["loc"][-1] == "[key]":
-        report.key(path, _words(report, path, detail))
+        report.key(path, lambda: _words(report, path, detail))
     else:
-        report.value(path, _words(report, path, detail))
+        report.value(path, lambda: _words(report, path, detail))
     report.refuse(path)
+
+
+def _unknown_key(path: Path, top: type[Section]) -> str:
+    section = _section_at(top, path[:-1])
+    return f"unknown key{nearest(str(path[-1]), keys_of(section))}"
 
 
 def _words(report: Report, path: Path, detail: ErrorDetails) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import zoneinfo
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from alerting.config.report import Report, misspelt
 from alerting.config.schema import RepeatSection, RouteSection, WindowSection
-from alerting.config.values import exact_names, nearest, show
+from alerting.config.values import exact_names, nearest, show, unknown
 from alerting.config.yaml_reader import Path
 from alerting.engine.model import Severity
 from alerting.engine.mute_windows import DAYS, MINUTES_PER_DAY, Window
@@ -27,6 +28,16 @@ class RouteReader:
     #: None: not known, as that section cannot be read
     accounts: Collection[str] | None
     receivers: Collection[str] | None
+    #: that a route may match
+    _labels: Collection[str] = field(init=False)
+    _values: Mapping[str, Collection[str] | None] = field(init=False)
+    _zones: Callable[[], frozenset[str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._labels = {*ROUTE_LABELS, *self._rule_labels()}
+        self._values = self._known_values()
+        # reading the list of zones takes a while: only where a window needs it, and once
+        self._zones = functools.cache(_zones)
 
     def read(self, sections: list[RouteSection]) -> tuple[Route, ...]:
         """The routes that are whole; what is wrong with the others is in the report."""
@@ -40,7 +51,7 @@ class RouteReader:
         for label, pattern in match.items():
             self._check_match((*path, "match", label), label, pattern.patterns)
         repeat = self._repeat((*path, "repeat_interval"), section.repeat_interval)
-        mute = _MuteReader(report=self.report, path=path, section=section).read()
+        mute = _MuteReader(report=self.report, path=path, section=section, zones=self._zones).read()
         if not section.receivers or repeat is None:
             return None
         return Route(
@@ -79,37 +90,35 @@ class RouteReader:
                 self.report.value(path, message)
 
     def _check_receivers(self, path: Path, names: list[str]) -> None:
+        seen = set()
         for index, name in enumerate(names):
             if self.receivers is not None and name not in self.receivers:
-                message = f"unknown receiver {show(name)}{nearest(name, self.receivers)}"
-                self.report.value((*path, index), message)
-            elif name in names[:index]:
+                self.report.value((*path, index), unknown("receiver", name, self.receivers))
+            elif name in seen:
                 self.report.value((*path, index), f"receiver {name!r} is named twice")
+            seen.add(name)
 
     def _check_match(self, path: Path, label: str, patterns: tuple[str, ...]) -> None:
-        labels = {*ROUTE_LABELS, *self._rule_labels()}
+        labels = self._labels
         if label not in labels:
-            self.report.key(path, f"no alert has the label {show(label)}{nearest(label, labels)}")
+            self.report.key(
+                path, lambda: f"no alert has the label {show(label)}{nearest(label, labels)}"
+            )
             return
-        known = self._values_of(label)
+        known = self._values.get(label)
         for index, name in exact_names(patterns):
             if known is not None and name not in known:
-                message = f"unknown {label} {show(name)}{nearest(name, known)}"
-                self.report.value(self.report.item(path, index), message)
+                self.report.value(self.report.item(path, index), unknown(label, name, known))
 
-    def _values_of(self, label: str) -> Collection[str] | None:
-        """All values that a label can have; None where they are not known beforehand."""
-        match label:
-            case "severity":
-                return [severity.value for severity in Severity]
-            case "account":
-                return self.accounts
-            case "receiver":
-                return self.receivers
-            case "rule":
-                names = [name for name in self._raw_rules("name") if isinstance(name, str)]
-                return [*names, *BUILTIN_NAMES]
-        return None
+    def _known_values(self) -> dict[str, Collection[str] | None]:
+        """Label -> all values that it can have; None where they are not known beforehand."""
+        names = [name for name in self._raw_rules("name") if isinstance(name, str)]
+        return {
+            "severity": [severity.value for severity in Severity],
+            "account": None if self.accounts is None else frozenset(self.accounts),
+            "receiver": None if self.receivers is None else frozenset(self.receivers),
+            "rule": frozenset([*names, *BUILTIN_NAMES]),
+        }
 
     def _rule_labels(self) -> set[str]:
         found = [labels for labels in self._raw_rules("labels") if isinstance(labels, dict)]
@@ -129,13 +138,14 @@ class _MuteReader:
     report: Report
     path: Path
     section: RouteSection
+    #: all names of the time zone database
+    zones: Callable[[], frozenset[str]]
 
     def read(self) -> tuple[Window, ...]:
         """The windows that are whole; what is wrong with the others is in the report."""
         self._check_critical()
         sections = self.section.mute
-        # reading the list of zones takes a while, so only where a window needs it
-        zones = _zones() if sections else frozenset()
+        zones = self.zones() if sections else frozenset()
         path = (*self.path, "mute")
         windows = [self._window((*path, i), each, zones) for i, each in enumerate(sections)]
         return tuple(window for window in windows if window)
@@ -193,7 +203,9 @@ class _MuteReader:
         if name in zones:
             return True
         if zones:
-            self.report.value(path, f"unknown time zone {show(name)}{_zone_hint(name, zones)}")
+            self.report.value(
+                path, lambda: f"unknown time zone {show(name)}{_zone_hint(name, zones)}"
+            )
         else:
             self.report.value(
                 path,

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from alerting.config.report import Report, misspelt
 from alerting.config.schema import RuleSection
-from alerting.config.values import exact_names, nearest, show
+from alerting.config.values import exact_names, unknown
 from alerting.config.yaml_reader import Path
 from alerting.engine.expressions import Expression, ExpressionError, Kind, compile_expression
 from alerting.engine.feeds import NAMES, Scope
@@ -93,8 +93,8 @@ class RuleReader:
     def _check_filters(self, path: Path, section: RuleSection) -> None:
         for index, pattern in exact_names(section.accounts):
             if self.accounts is not None and pattern not in self.accounts:
-                message = f"unknown account {show(pattern)}{nearest(pattern, self.accounts)}"
-                self.report.value(self.report.item((*path, "accounts"), index), message)
+                where = self.report.item((*path, "accounts"), index)
+                self.report.value(where, unknown("account", pattern, self.accounts))
         if section.base_assets and section.per is Scope.ACCOUNT:
             self.report.key((*path, "base_assets"), "is for wallet and symbol rules only")
         if section.symbols and section.per in {Scope.ACCOUNT, Scope.WALLET}:

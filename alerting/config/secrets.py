@@ -11,7 +11,7 @@ from pathlib import Path
 from alerting.config.report import Report, misspelt
 from alerting.config.schema import Section
 from alerting.config.yaml_reader import Path as KeyPath
-from alerting.config.yaml_reader import why_unread
+from alerting.files import UnreadableError, read_text
 from alerting.redaction import REDACTOR, Secret
 
 _MAX_BYTES = 64 * 1024
@@ -72,6 +72,9 @@ class SecretReader:
         text = self._file(where, value) if in_file else self._expand(where, value)
         if text is None:
             return None
+        if len(text) > _MAX_BYTES:
+            self.report.value(where, "is longer than 64 KiB")
+            return None
         (REDACTOR.learn_url if key == "url" else REDACTOR.learn_key)(text)
         return Secret(text)
 
@@ -97,17 +100,9 @@ class SecretReader:
     def _file(self, path: KeyPath, name: str) -> str | None:
         """The content of a secret's file, without the newline at its end."""
         try:
-            with (self.folder / name).open("rb") as file:
-                raw = file.read(_MAX_BYTES + 1)
-            text = raw.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError:
-            self.report.value(path, "the file is not text in UTF-8")
-            return None
-        except (OSError, ValueError) as error:
-            self.report.value(path, f"the file cannot be read: {why_unread(error)}")
-            return None
-        if len(raw) > _MAX_BYTES:
-            self.report.value(path, "the file is larger than 64 KiB")
+            text = read_text(self.folder / name, most=_MAX_BYTES).rstrip("\r\n")
+        except UnreadableError as error:
+            self.report.value(path, f"the file {error}")
             return None
         if not text:
             self.report.value(path, "the file is empty")

@@ -55,6 +55,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(choices)}" if choices else ""
 
 
+def unknown(kind: str, name: str, known: Iterable[str]) -> Callable[[], str]:
+    """Says that there is no `kind` of this name, and which are near; many names take a while."""
+    return lambda: f"unknown {kind} {show(name)}{nearest(name, known)}"
+
+
 # ── single values ───────────────────────────────────────────────────────────
 
 
@@ -82,7 +87,7 @@ def _expression(value: object) -> str:
 def _number(value: object) -> Decimal:
     if isinstance(value, Number):
         return Decimal(value)
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _LONGEST:
         raise BadValueError(f"{show(value)} is not a number; write 1000, 10_000, 0.25 or 25%")
     return units.parse_number(value)
 
@@ -99,7 +104,7 @@ def _duration(value: object) -> timedelta:
             f"{value.text} has no unit; write {value.text.lstrip('-')}s, 5m, 2h or 1d"
         )
     # a URL that stands where a duration belongs is a secret
-    if not isinstance(value, str) or "://" in value:
+    if not isinstance(value, str) or "://" in value or len(value) > _LONGEST:
         raise BadValueError(
             f"{show(value)} is not a duration; write 500ms, 30s, 5m, 2h, 1d or 1h30m"
         )
@@ -224,6 +229,8 @@ def _named(pattern: str, *, limit: int = 64) -> Callable[[object], str]:
     return read
 
 
+# no number and no duration is longer; what is would be quoted whole
+_LONGEST = 100
 MAX_FACTOR = 100
 MAX_CHANGES = 1000
 _GLOB = frozenset("*?[")

@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 import yaml
 
 from alerting.errors import ConfigError, Problem
+from alerting.files import MissingFileError, NoFileError, UnreadableError, read_whole
 from alerting.redaction import without_tokens
 
 MAX_BYTES = 1024 * 1024
@@ -86,11 +87,6 @@ def nothing(path: Path) -> bool:
     return False
 
 
-def why_unread(error: OSError | ValueError) -> str:
-    """Why a file cannot be opened or read, in the system's words."""
-    return getattr(error, "strerror", None) or "this is no usable path"
-
-
 def read_file(
     path: pathlib.Path, *, kind: str, example: str, secret: Callable[[Path], bool] = nothing
 ) -> Document:
@@ -99,14 +95,13 @@ def read_file(
     `kind` is what the file is to be ("the rules file"), `example` a file that shows how.
     """
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
+        raw = read_whole(path, most=MAX_BYTES)
+    except MissingFileError:
         message = "there is no such file"
-    except IsADirectoryError:
-        message = f"is a directory; {kind} is needed"
-    except (OSError, ValueError) as error:
-        message = f"cannot be read: {why_unread(error)}"
+    except NoFileError as error:
+        message = f"{error}; {kind} is needed"
+    except UnreadableError as error:
+        message = str(error)
     else:
         document = read_bytes(raw, file=str(path), secret=secret)
         if document.data is not None or document.problems:
@@ -346,6 +341,8 @@ _MAX_DIGITS = re.compile(r"[-+]?[0-9_]{1,28}(?:\.[0-9]{1,30})?")
 
 _TIME = re.compile(r"[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:(?:[Tt]|[ \t]+)[0-9].*)?")
+# each digit can be matched in one way only: two ways take for ever with a million of them
+_FLOAT = r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?|\.[0-9_]+)"
 _SURPRISES = (
     (re.compile(r"(?i)true|false"), "must be written in lower case, or in quotes if it is a text"),
     (re.compile(r"(?i)null"), "must be written in lower case, or in quotes if it is a text"),
@@ -357,11 +354,11 @@ _SURPRISES = (
     (_DATE, "is ambiguous (YAML 1.1 reads a date); put it in quotes"),
     (re.compile(r"[-+]?0[0-9_]+(?:\.[0-9_]*)?"), "is ambiguous; write it without leading zeros"),
     (
-        re.compile(r"(?i)[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)e[-+]?[0-9]+"),
+        re.compile(rf"(?i){_FLOAT}e[-+]?[0-9]+"),
         "is ambiguous; write the number out, without an exponent",
     ),
     (
-        re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9_]+)"),
+        re.compile(_FLOAT),
         "is not a number; write 0.5 or 10_000",
     ),
     (re.compile(r"=|<<"), "has a meaning of its own in YAML; put it in quotes"),

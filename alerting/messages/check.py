@@ -49,8 +49,11 @@ def check_templates(
     `locate` knows where a rule's annotation stands.
     """
     problems = [] if overrides is None else _check_folder(overrides)
+    # once for all: it takes longer to make than a rule to check
+    environment = make_environment(None, escape=None, markup=False)
+    everywhere = annotation_names()
     for rule in rules:
-        problems += _check_annotations(rule, locate)
+        problems += _check_annotations(rule, locate, environment, everywhere)
     return problems
 
 
@@ -113,12 +116,13 @@ def _try_template(environment: Environment, path: Path) -> list[Problem]:
     return problems
 
 
-def _check_annotations(rule: Rule, locate: Locate) -> list[Problem]:
+def _check_annotations(
+    rule: Rule, locate: Locate, environment: Environment, everywhere: set[str]
+) -> list[Problem]:
     from jinja2 import TemplateSyntaxError, meta
 
-    environment = make_environment(None, escape=None, markup=False)
     row = SCOPES[rule.scope]
-    known = {*annotation_names(), *row.fields, *row.asset_fields, *row.labels, *rule.labels}
+    known = {*everywhere, *row.fields, *row.asset_fields, *row.labels, *rule.labels}
     problems = []
     for key, source in rule.annotations.items():
         try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alerting.engine.model import Notification, State
+from alerting.files import MissingFileError, UnreadableError, read_text
 from alerting.messages import formats, phrases
 from alerting.messages.formats import (
     PAGE_LIMIT,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from alerting.messages.bounded import BoundedEnvironment
 
 
+_LARGEST_TEMPLATE = 1024 * 1024
+
+
 # ── the environment ─────────────────────────────────────────────────────────
 
 
@@ -49,7 +53,7 @@ def make_environment(
     overrides: Path | None, *, escape: Callable[[str], str] | None, markup: bool
 ) -> BoundedEnvironment:
     """Make what renders the user's templates and the defaults, in a sandbox, with our filters."""
-    from jinja2 import FileSystemLoader, StrictUndefined, pass_context
+    from jinja2 import FunctionLoader, StrictUndefined, pass_context
 
     from alerting.messages.bounded import BoundedEnvironment
 
@@ -57,9 +61,9 @@ def make_environment(
     def ago(context: Mapping[str, Any], value: Any) -> str:
         return phrases.ago(value, now=context["now"])
 
-    folders = [str(folder) for folder in (overrides, default_templates()) if folder]
+    folders = [folder for folder in (overrides, default_templates()) if folder]
     environment = BoundedEnvironment(
-        loader=FileSystemLoader(folders),
+        loader=FunctionLoader(functools.partial(_source, folders)),
         undefined=StrictUndefined,
         autoescape=markup,
         finalize=functools.partial(_finalize, escape, markup),
@@ -70,6 +74,32 @@ def make_environment(
         environment.filters[name] = getattr(phrases, name)
     environment.filters |= {"ago": ago, "code": functools.partial(_as_code, escape, markup)}
     return environment
+
+
+def _source(folders: list[Path], name: str) -> tuple[str, str, Callable[[], bool]] | None:
+    """A template's text, its file, and whether that is still the same; None: there is none."""
+    from jinja2 import TemplateError
+    from jinja2.loaders import split_template_path
+
+    for folder in folders:
+        path = folder.joinpath(*split_template_path(name))
+        try:
+            before = _stamp(path)
+            text = read_text(path, most=_LARGEST_TEMPLATE)
+        except MissingFileError:
+            continue
+        except UnreadableError as error:
+            raise TemplateError(f"{path} {error}") from None
+        return text, str(path), lambda: _stamp(path) == before  # noqa: B023 - returned here
+    return None
+
+
+def _stamp(path: Path) -> int | None:
+    """When a file was last changed, in ns; None: it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
 
 
 def _finalize(escape: Callable[[str], str] | None, markup: object, value: Any) -> Any:

@@ -30,6 +30,7 @@ from alerting.exchanges.strict_json import (
     marked,
     parse,
 )
+from alerting.files import MissingFileError, NoFileError, UnreadableError, open_file, why_unread
 from alerting.redaction import clean
 from alerting.units import parse_instant, rfc3339
 
@@ -104,11 +105,13 @@ def read_records(lines: Iterable[str], *, file: str) -> Iterator[Poll]:
 def open_recording(file: str) -> Iterator[OpenRecording]:
     """The lines of a file, plain or gzip; `-` is standard input."""
     try:
-        raw = sys.stdin.buffer if file == STDIN else Path(file).open("rb")  # noqa: SIM115
-    except FileNotFoundError:
+        raw = sys.stdin.buffer if file == STDIN else open_file(Path(file))
+    except MissingFileError:
         raise RecordingError(f"{file}: there is no such file") from None
-    except (OSError, ValueError) as error:
-        raise _unreadable(file, error) from None
+    except NoFileError as error:
+        raise RecordingError(f"{file}: {error}; {STDIN} reads standard input") from None
+    except UnreadableError as error:
+        raise RecordingError(f"{file}: {error}") from None
     try:
         size = None if file == STDIN else Path(file).stat().st_size
         yield OpenRecording(lines=_lines(raw, file), position=_position(raw, size), size=size)
@@ -143,9 +146,8 @@ def _unpacked(raw: BinaryIO) -> io.BufferedIOBase | BinaryIO:
     return gzip.GzipFile(fileobj=raw) if start == _GZIP else raw
 
 
-def _unreadable(where: str, error: OSError | ValueError) -> RecordingError:
-    reason = getattr(error, "strerror", None) or "this is no usable file"
-    return RecordingError(f"{where}: cannot be read: {reason}")
+def _unreadable(where: str, error: OSError) -> RecordingError:
+    return RecordingError(f"{where}: cannot be read: {why_unread(error)}")
 
 
 # ── one line ────────────────────────────────────────────────────────────────

@@ -45,7 +45,7 @@ def load_tests(path: Path) -> RuleTests:
         keys = ", ".join(keys_of(TestsSection))
         kind = kind_of(report.document.data)
         report.value((), f"must be a mapping with the keys {keys}, not {kind}")
-        raise ConfigError(report.problems)
+        raise ConfigError(report.told())
     sections = read_as(TestsSection, report)
     ruleset, problems = _rules(report, path, sections.rules)
     _check_names(report, sections.tests)
@@ -53,7 +53,7 @@ def load_tests(path: Path) -> RuleTests:
         _CaseReader(report=report, path=("tests", index), section=each, ruleset=ruleset).read()
         for index, each in enumerate(sections.tests)
     ]
-    problems += report.problems
+    problems += report.told()
     if problems or ruleset is None:
         raise ConfigError(problems)
     return RuleTests(path=path, ruleset=ruleset, cases=tuple(case for case in cases if case))

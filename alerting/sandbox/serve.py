@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from alerting.errors import UsageError
+from alerting.files import UnreadableError, read_text
 from alerting.sandbox.exchange import LoopbackExchange, demo_wallet
 
 _TIDE = ("300", "700", "1050", "1400", "1780", "1400", "1050", "700")
 _SECONDS_PER_TIDE = 15.0
+# what the program takes for an answer at most
+_LARGEST_ANSWER = 4 * 1024 * 1024
 
 
 def serve_exchange(*, port: int, wallet: Path | None, stop: threading.Event) -> None:
@@ -55,9 +58,9 @@ The wallet: {source}. Ctrl-C ends it.
 
 def _read_wallet(path: Path) -> Mapping[str, Any]:
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
+        body = json.loads(read_text(path, most=_LARGEST_ANSWER))
+    except UnreadableError as error:
+        raise UsageError(f"{path}: {error}") from error
     except ValueError as error:
         raise UsageError(f"{path}: not JSON: {error}") from error
     if not isinstance(body, dict):

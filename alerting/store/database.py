@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from alerting.errors import StoreError
+from alerting.files import no_file
 from alerting.store import documents, migrations
 
 log = logging.getLogger("alerting.store")
@@ -162,10 +163,12 @@ def peek(path: Path, query: str) -> object:
     For a file that another process works on: it is not brought up to date, nor is it created.
     """
     try:
+        if no_file(path.stat().st_mode):
+            return None
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1)
         with contextlib.closing(connection):
             row = connection.execute(query).fetchone()
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return None
     return row[0] if row else None
 
@@ -180,14 +183,25 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _connect(path: Path, busy_timeout: timedelta) -> sqlite3.Connection:
+    """Open our file, or a new one; raises StoreError, and changes nothing, where it is not ours."""
+    with contextlib.suppress(FileNotFoundError):
+        wrong = no_file(path.stat().st_mode)
+        if wrong:
+            raise StoreError(f"state file {path}: {wrong}")
     # created by ourselves: SQLite would take the umask's mode, and balances are nobody's business
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     seconds = busy_timeout.total_seconds()
     connection = sqlite3.connect(
         path, isolation_level=None, timeout=seconds, check_same_thread=False
     )
-    mode = "WAL" if sqlite3.sqlite_version_info >= _WAL_IS_SAFE else "TRUNCATE"
-    connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
-    connection.execute(f"PRAGMA journal_mode = {mode}")
-    connection.execute("PRAGMA synchronous = FULL")
+    try:
+        connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+        # before the journal's mode, which is written into the file
+        migrations.check_ours(connection, file=path)
+        mode = "WAL" if sqlite3.sqlite_version_info >= _WAL_IS_SAFE else "TRUNCATE"
+        connection.execute(f"PRAGMA journal_mode = {mode}")
+        connection.execute("PRAGMA synchronous = FULL")
+    except BaseException:
+        connection.close()
+        raise
     return connection

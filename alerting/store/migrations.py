@@ -1,6 +1,7 @@
 """The tables, as the steps that lead to them: a file of any older version is brought up to date.
 
-A step is never changed once a version with it was released; `PRAGMA user_version` counts them.
+A step is never changed once a version with it was released; `PRAGMA user_version` counts them, and
+`PRAGMA application_id` says that the file is ours.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from alerting.errors import StoreError
+from alerting.redaction import clean
 from alerting.store.documents import dumps, reading
+
+#: in the file's header, so that `file` and we know whose it is: "alrt"
+APPLICATION_ID = 0x616C7274
+
+# In every file of ours, of whatever version, from before it had an id.
+_TABLES_OF_ALL = frozenset(
+    {"accounts", "alerts", "outbox", "outbox_alerts", "silences", "acks"}
+    | {"transitions", "history", "receivers", "meta"}
+)
 
 _SCHEMA_1 = """
 CREATE TABLE accounts (
@@ -141,8 +152,12 @@ _Document = dict[str, Any]
 
 
 def upgrade(connection: sqlite3.Connection, *, file: Path) -> None:
-    """Take the steps that are missing, within the caller's transaction."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    """Take the steps that are missing, within the caller's transaction.
+
+    Raises StoreError for a file of a newer version, and of another program.
+    """
+    check_ours(connection, file=file)
+    version = _pragma(connection, "user_version")
     if version > len(_STEPS):
         raise StoreError(
             f"{file}: written by a newer version of alerting "
@@ -151,6 +166,43 @@ def upgrade(connection: sqlite3.Connection, *, file: Path) -> None:
     for number, step in enumerate(_STEPS[version:], start=version + 1):
         step(connection)
         connection.execute(f"PRAGMA user_version = {number}")
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def check_ours(connection: sqlite3.Connection, *, file: Path) -> None:
+    """Raise StoreError for another program's database; nothing is written."""
+    owner = _pragma(connection, "application_id")
+    if owner == APPLICATION_ID:
+        return
+    version = _pragma(connection, "user_version")
+    tables = {
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')"
+        )
+    }
+    # a new file has nothing in it, and one from before there was an id is known by its tables
+    new = not tables and version == 0
+    if owner == 0 and (new or (version > 0 and tables >= _TABLES_OF_ALL)):
+        return
+    raise StoreError(
+        f"{file} is the database of another program{_signs(owner, tables)}; nothing in it was "
+        "changed; name another file with state: or --state"
+    )
+
+
+def _signs(owner: int, tables: set[str]) -> str:
+    """How it is known."""
+    if owner:
+        return f" (its application_id is {owner})"
+    names = sorted(tables)
+    more = ", ..." if len(names) > 3 else ""
+    return f" (it has the tables {', '.join(map(clean, names[:3]))}{more})" if names else ""
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
 
 
 def _create(connection: sqlite3.Connection) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from alerting.config.load import Depth
+from alerting.config.reload import brief
+from alerting.config.report import MOST_TOLD, is_secret
+from alerting.config.yaml_reader import read_file
+from alerting.errors import ConfigError
+from alerting.ruletest.testfile import load_tests
 from tests.support.rules_files import ACCOUNTS, RECEIVERS, ROUTES, RULES, messages
 
 
@@ -96,3 +104,121 @@ def test_any_key_of_a_route_may_be_nonsense(load, key, value):
 def test_any_key_of_a_window_may_be_nonsense(load_mute, key, value):
     lines = messages(load_mute, **{key: value})
     assert any(f"routes.0.mute.0.{key}" in line for line in lines)
+
+
+# ── very many of something ──────────────────────────────────────────────────
+
+MANY = 8000
+
+
+def test_of_very_many_problems_the_first_are_told_and_the_rest_counted(load):
+    with pytest.raises(ConfigError) as caught:
+        load("".join(f"unknown_{number}: 1\n" for number in range(MANY)))
+    *told, rest = caught.value.problems
+    assert [problem.path for problem in told] == [f"unknown_{n}" for n in range(MOST_TOLD)]
+    assert str(rest).endswith(f"rules.yaml: and {MANY - MOST_TOLD} more problems")
+    assert brief(caught.value).endswith(f"(and {MANY - 1} more)")
+
+
+def test_one_problem_too_many_is_counted_too(load):
+    lines = messages(load, "".join(f"unknown_{n}: 1\n" for n in range(MOST_TOLD + 1)))
+    assert len(lines) == MOST_TOLD + 1
+    assert lines[-1].endswith(": and 1 more problem")
+
+
+def test_as_many_problems_as_are_told_leave_none_to_count(load):
+    lines = messages(load, "".join(f"unknown_{n}: 1\n" for n in range(MOST_TOLD)))
+    assert len(lines) == MOST_TOLD
+    assert "more" not in lines[-1]
+
+
+def test_what_the_reader_refuses_is_counted_as_well(load):
+    lines = messages(load, "poll: {" + ", ".join(["interval: 15s"] * MANY) + "}\n")
+    assert len(lines) == MOST_TOLD + 1
+    assert lines[-1].endswith(f": and {MANY - 1 - MOST_TOLD} more problems")
+
+
+def test_very_many_bad_annotations_are_counted(load):
+    rules = "".join(
+        f"  - {{name: r{n}, per: wallet, value: total_balance, below: 1, annotations: {{summary: '{{{{ x }}}}'}}}}\n"
+        for n in range(MOST_TOLD + 5)
+    )
+    lines = messages(load, rules="rules:\n" + rules, depth=Depth.EVERYTHING)
+    assert len(lines) == MOST_TOLD + 1
+    assert lines[-1].endswith(": and 5 more problems")
+
+
+def test_a_test_file_counts_too(tmp_path):
+    path = tmp_path / "t.yaml"
+    path.write_text("".join(f"unknown_{n}: 1\n" for n in range(MANY)))
+    assert messages(load_tests, path)[-1].endswith("more problems")
+
+
+def rules_of(more, count=MANY // 2):
+    return "rules:\n" + "".join(
+        f"  - {{name: r{n}, per: wallet, value: total_balance, below: 1{more}}}\n"
+        for n in range(count)
+    )
+
+
+def routes_of(more, count=MANY // 2):
+    routes = "".join(f"  - {{receivers: [desk], {more(n)}}}\n" for n in range(count))
+    return "routes:\n" + routes + "  - receivers: [desk]\n"
+
+
+MUTE = "match: {rule: floor}, mute: [{from: '22:00', to: '07:00', timezone: %s}]"
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        pytest.param({"extra": "".join(f"x{n}: 1\n" for n in range(MANY))}, id="unknown-keys"),
+        pytest.param({"extra": "".join(f"x{n}:\n" for n in range(MANY))}, id="keys-without-value"),
+        pytest.param({"rules": rules_of(", clera: 5, accounts: [mian]")}, id="rules-with-two-faults"),
+        pytest.param({"rules": "rules:\n" + "  - {}\n" * MANY}, id="empty-rules"),
+        pytest.param(
+            {"rules": rules_of(""), "routes": routes_of(lambda n: f"match: {{rule: x{n}}}")},
+            id="routes-to-rules-that-are-not",
+        ),
+        pytest.param({"routes": routes_of(lambda _: MUTE % "Asia/Kolkata")}, id="windows"),
+        pytest.param({"routes": routes_of(lambda _: MUTE % "Asia/Kolkat")}, id="unknown-zones"),
+        pytest.param(
+            {"routes": "routes:\n  - receivers: [" + ", ".join(f"x{n}" for n in range(MANY)) + "]\n"},
+            id="unknown-receivers",
+        ),
+        pytest.param(
+            {
+                "accounts": "accounts:\n"
+                + "".join(
+                    f"  a{n}: {{api_key: '${{KEY}}', secret_key: '${{SECRET}}', rate_limit: x}}\n"
+                    for n in range(MANY // 2)
+                )
+            },
+            id="accounts-with-a-fault",
+        ),
+    ],
+)  # fmt: skip
+def test_very_many_are_told_in_little_more_time_than_they_are_read(load, tmp_path, parts):
+    """What grows with the square of their number would take a hundred times as long."""
+    load()
+    began = time.process_time()
+    try:
+        load(**parts)
+    except ConfigError as error:
+        assert len(error.problems) <= MOST_TOLD + 1
+    took = time.process_time() - began
+    began = time.process_time()
+    read_file(tmp_path / "rules.yaml", kind="the rules file", example="", secret=is_secret)
+    assert took < 3 * (time.process_time() - began) + 0.5
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a" * 900_000, "1" * 900_000 + "x", "1_" * 450_000 + "x", "*a" * 450_000, "[" * 900_000],
+)
+@pytest.mark.parametrize("place", ["x: {}\n", "templates: {}\n", "deliver_within: '{}'\n"])
+def test_a_very_long_value_is_read_in_little_time(load, value, place):
+    began = time.process_time()
+    lines = messages(load, place.format(value))
+    assert time.process_time() - began < 10
+    assert all(len(line) < 400 for line in lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from alerting.config.load import Secrets
@@ -80,7 +82,7 @@ def test_files_hold_secrets_relative_to_the_rules_file(load, tmp_path):
         (b"\n", "the file is empty"),
         (b"\xff", "the file is not text in UTF-8"),
         (b"a" * (64 * 1024 + 1), "the file is larger than 64 KiB"),
-        (None, "the file cannot be read: Is a directory"),
+        (None, "the file is a directory"),
         (b"hooks.example.com/hunter2", "is no Apprise URL; it must start with a service, as slack://"),
     ],
 )  # fmt: skip
@@ -91,6 +93,19 @@ def test_unusable_secret_files_are_refused(load, tmp_path, content, expected):
         (tmp_path / "f").write_bytes(content)
     lines = messages(load, receivers="receivers: {desk: {url_file: f}}\n")
     assert lines == [f"FILE:3:30: receivers.desk.url_file: {expected}"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_secret_file_that_has_no_end_is_refused_at_once(load, tmp_path, make):
+    make(tmp_path / "f")
+    (line,) = messages(load, receivers="receivers: {desk: {url_file: f}}\n")
+    assert line.startswith("FILE:3:30: receivers.desk.url_file: the file is a ")
+
+
+def test_a_secret_has_a_length_that_a_secret_can_have(load):
+    url = "json://localhost/" + "a" * 64 * 1024
+    (line,) = messages(load, receivers=f"receivers: {{desk: {{url: '{url}'}}}}\n")
+    assert line == "FILE:3:25: receivers.desk.url: is longer than 64 KiB"
 
 
 def test_a_file_name_that_cannot_be_one_is_refused(load):

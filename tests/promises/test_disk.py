@@ -27,6 +27,7 @@ from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
 from alerting.service.cycle import Cycle
 from alerting.service.process import StateLock
+from alerting.store.migrations import APPLICATION_ID
 from alerting.store.state import Store
 from tests.support.crash import Manner, Receiver
 from tests.support.desk import Desk, falling, wait_until
@@ -474,14 +475,19 @@ def test_garbage_in_place_of_the_state_file_is_told_until_a_good_one_is_there(of
     ("content", "sentence"),
     [
         pytest.param(b"this is no database " * 500, "file is not a database", id="garbage"),
-        pytest.param(None, "schema 99", id="a-newer-version"),
+        pytest.param(
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 99",
+            "schema 99",
+            id="a-newer-version",
+        ),
+        pytest.param("CREATE TABLE t (x)", "database of another program", id="of-another-program"),
     ],
 )
 def test_a_state_file_that_cannot_be_read_is_a_sentence(office, tmp_path, content, sentence):
     state = tmp_path / "alerting.db"
-    if content is None:
+    if isinstance(content, str):
         connection = sqlite3.connect(state)
-        connection.execute("PRAGMA user_version = 99")
+        connection.executescript(content)
         connection.close()
     else:
         state.write_bytes(content)

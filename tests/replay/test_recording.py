@@ -297,8 +297,8 @@ def test_a_damaged_file_is_named_with_its_line(raw, message, tmp_path):
     ("name", "message"),
     [
         pytest.param("none.jsonl", "there is no such file", id="missing"),
-        pytest.param(".", "cannot be read: Is a directory", id="folder"),
-        pytest.param("a\0b", "cannot be read: this is no usable file", id="no-path"),
+        pytest.param(".", "is a directory; - reads standard input", id="folder"),
+        pytest.param("a\0b", "cannot be read: this is no usable path", id="no-path"),
     ],
 )
 def test_a_file_that_cannot_be_opened_is_named(name, message, tmp_path):

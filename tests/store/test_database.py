@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import stat
@@ -11,6 +12,7 @@ import pytest
 
 from alerting.errors import StateBusyError, StoreError
 from alerting.service.process import StateLock
+from alerting.store.database import peek
 from alerting.store.state import Store
 from tests.support.factories import T0, S
 from tests.support.stores import see
@@ -75,6 +77,13 @@ def test_a_broken_file_is_a_clear_error(path, content, message):
         Store(path)
 
 
+def test_a_path_that_is_no_file_is_a_clear_error(path):
+    os.mkfifo(path)
+    with pytest.raises(StoreError, match="is a pipe and no file"):
+        Store(path)
+    assert peek(path, "SELECT 1") is None
+
+
 def test_a_directory_that_is_not_there_is_a_clear_error(tmp_path):
     with pytest.raises(StoreError, match="No such file or directory"):
         Store(tmp_path / "missing" / "alerting.db")
@@ -88,3 +97,84 @@ def test_a_newer_schema_is_refused(path):
     connection.close()
     with pytest.raises(StoreError, match="newer version"):
         Store(path)
+
+
+# ── whose file it is ────────────────────────────────────────────────────────
+
+
+def header(path):
+    """application_id and user_version of a file."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (owner,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    return owner, version
+
+
+def make_other(path, *statements):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_a_new_file_says_whose_it_is(path):
+    Store(path).close()
+    owner, _ = header(path)
+    assert owner.to_bytes(4, "big") == b"alrt"
+
+
+def test_our_file_from_before_there_was_an_id_is_taken_over_and_marked(path):
+    with contextlib.closing(Store(path)) as store:
+        see(store, "900", T0)
+    marked = header(path)
+    make_other(path, "PRAGMA application_id = 0")
+    with contextlib.closing(Store(path)) as store:
+        assert set(store.accounts()) == {"main"}
+    assert header(path) == marked
+
+
+@pytest.mark.parametrize(
+    ("statements", "sign"),
+    [
+        pytest.param(
+            ["CREATE TABLE urls (id INTEGER)", "CREATE TABLE visits (id INTEGER)"],
+            "it has the tables urls, visits",
+            id="tables",
+        ),
+        pytest.param(
+            ["CREATE TABLE accounts (id INTEGER)", "PRAGMA user_version = 3"],
+            "it has the tables accounts",
+            id="one-table-of-the-same-name",
+        ),
+        pytest.param(
+            ["CREATE TABLE t (id INTEGER)", "PRAGMA application_id = 252006675"],
+            "its application_id is 252006675",
+            id="id",
+        ),
+        pytest.param(["PRAGMA user_version = 2"], "another program;", id="version-of-nothing"),
+        pytest.param(["CREATE VIEW v AS SELECT 1"], "it has the tables v", id="view"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["DELETE", "WAL"])
+def test_the_database_of_another_program_is_refused_and_not_touched(path, statements, sign, mode):
+    make_other(path, f"PRAGMA journal_mode = {mode}", *statements)
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program") as caught:
+        Store(path)
+    assert sign in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def test_the_database_of_another_program_that_replaces_ours_is_refused(path):
+    with contextlib.closing(Store(path)) as store:
+        see(store, "900", T0)
+        other = path.with_name("other.db")
+        make_other(other, "CREATE TABLE t (id INTEGER)")
+        before = other.read_bytes()
+        other.replace(path)
+        for _ in range(2):
+            with pytest.raises(StoreError, match="another program"):
+                see(store, "800", T0 + S)
+        assert path.read_bytes() == before

@@ -16,6 +16,7 @@ the state file changed, with the rules below. Its story, from T0 on, a poll ever
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import sqlite3
@@ -44,6 +45,7 @@ from alerting.errors import StoreError
 from alerting.messages.formats import Format
 from alerting.messages.rendering import Renderer
 from alerting.store import documents
+from alerting.store.migrations import APPLICATION_ID
 from alerting.store.state import Store
 from alerting.units import EXACT, plain, rfc3339
 from tests.support.factories import (
@@ -500,3 +502,9 @@ def test_a_record_that_was_broken_before_stays_its_accounts_trouble_alone(path, 
     with pytest.raises(StoreError, match="account 'hedge' cannot be read"):
         store.memory("hedge")
     store.close()
+
+
+def test_a_file_of_the_first_schema_is_marked_as_ours(path):
+    Store(path).close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
