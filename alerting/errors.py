@@ -5,6 +5,7 @@ AlertingError
 ├── StoreError       the state file cannot be opened, read or written
 ├── StateBusyError   another process works on the same state
 ├── LoopError        a part of the running program died, hangs or fails in an unforeseen way
+├── LibraryError     a library that is installed is too old
 ├── NotFoundError    what was asked for does not exist (any more)
 ├── OutputError     standard output cannot be written
 └── UsageError       a command was asked for something that does not exist
@@ -60,6 +61,10 @@ class StateBusyError(AlertingError):
 
 class LoopError(AlertingError):
     """A part of the running program does not get on: it died, hangs or fails unforeseen."""
+
+
+class LibraryError(AlertingError):
+    """A library that is installed is too old to be relied on."""
 
 
 class NotFoundError(AlertingError):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import sys
 from datetime import UTC, datetime
 
+from alerting import streams
 from alerting.redaction import RedactingFilter, visible
 from alerting.units import rfc3339
 
@@ -43,9 +45,17 @@ def set_up(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    streams.word_loss(functools.partial(_loss, handler))
     for noisy in ("urllib3", "apprise", "markdown", "charset_normalizer"):
         # what failed is in our own lines
         logging.getLogger(noisy).setLevel(logging.NOTSET if level == "debug" else logging.CRITICAL)
+
+
+def _loss(handler: logging.Handler, lines: int) -> str:
+    """A line of the log about lines that nobody read; without the handler's lock."""
+    text = "%d lines of the log were dropped here: nobody read them"
+    record = logging.LogRecord("alerting", logging.WARNING, __file__, 0, text, (lines,), None)
+    return f"{handler.format(record)}\n"
 
 
 def _at(record: logging.LogRecord) -> str:

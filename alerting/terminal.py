@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
-import io
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, TextIO
-
-from alerting.errors import OutputError
+from typing import TextIO
 
 # Below this the bar would be gone before anybody saw it.
 _LONG_FILE = 4 * 1024 * 1024
@@ -107,83 +101,3 @@ class ProgressBar:
             self._stream.write("\r\x1b[K")
             self._stream.flush()
             self._drawn = False
-
-
-# ── the standard streams ────────────────────────────────────────────────────
-
-
-class _Descriptor(io.RawIOBase):
-    """A descriptor that is written; after its first error the rest is dropped."""
-
-    def __init__(self, number: int, why: str | None, *, silent: bool) -> None:
-        super().__init__()
-        self._number = number
-        #: why it cannot be written; None: it can, as far as anybody knows
-        self._why = why
-        self._silent = silent
-        self._told = False
-
-    def writable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._number
-
-    def isatty(self) -> bool:
-        return self._why is None and os.isatty(self._number)
-
-    def write(self, data: Any, /) -> int:
-        size = memoryview(data).nbytes
-        if self._told:
-            return size
-        try:
-            if self._why is None:
-                return os.write(self._number, data)
-        except BrokenPipeError:
-            self._told = True
-            raise
-        except OSError as error:
-            self._why = error.strerror
-        self._told = True
-        if self._silent:
-            return size
-        raise OutputError(f"the results could not be written: {self._why}")
-
-
-def guard_streams() -> None:
-    """Let no closed, full or narrow standard stream end the program with a traceback.
-
-    What is written to standard output and does not arrive is an OutputError; to standard error, it
-    is lost. A closed one leads nowhere, so that no file that is opened later takes its number.
-    """
-    closed = _open_missing()
-    if sys.stdout is sys.__stdout__:
-        sys.stdout = _guarded(1, sys.stdout, closed, silent=False)
-    if sys.stderr is sys.__stderr__:
-        sys.stderr = _guarded(2, sys.stderr, closed, silent=True)
-
-
-def _open_missing() -> set[int]:
-    missing = set()
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            missing.add(number)
-            # the lowest free number is taken, and all below are in use by now
-            os.open(os.devnull, os.O_RDWR)
-    return missing
-
-
-def _guarded(number: int, stream: TextIO | None, closed: set[int], *, silent: bool) -> TextIO:
-    why = "it is closed" if number in closed else None
-    encoding = stream.encoding if stream is not None else "utf-8"
-    with contextlib.suppress(OSError, OutputError, AttributeError):
-        stream.flush()  # type: ignore[union-attr]
-    raw = _Descriptor(number, why, silent=silent)
-    return io.TextIOWrapper(
-        io.BufferedWriter(raw),
-        encoding=encoding,
-        errors="backslashreplace",
-        line_buffering=silent or raw.isatty(),
-    )

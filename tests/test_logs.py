@@ -8,7 +8,7 @@ import logging
 import pytest
 from freezegun import freeze_time
 
-from alerting import logs
+from alerting import logs, streams
 from alerting.redaction import REDACTOR
 
 SECRET = "tok-4f9a7c21e8"
@@ -70,3 +70,16 @@ def test_a_text_from_outside_can_neither_speak_to_the_terminal_nor_forge_a_line(
 
     assert err.count("\n") == 1
     assert not set("\x1b\x9b\u202e") & set(err)
+
+
+@freeze_time("2026-01-01")
+def test_that_lines_were_lost_is_a_line_of_the_log_too(capsys):
+    logs.set_up("info", "json")
+    line = streams._lost_as(7)
+    assert json.loads(line) == {
+        "at": "2026-01-01T00:00:00Z",
+        "level": "warning",
+        "logger": "alerting",
+        "message": "7 lines of the log were dropped here: nobody read them",
+    }
+    assert line.endswith("}\n")

@@ -21,6 +21,7 @@ def add(commands: Commands) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     from alerting.config.load import Depth
+    from alerting.net import local
 
     path = Path(args.file) if args.file else context.config_path(args)
     try:
@@ -30,6 +31,8 @@ def _check(args: argparse.Namespace) -> int:
         return FAILED
     for each in config.warnings:
         print(f"{each.file}: warning: {each.path}: {each.message}", file=sys.stderr)
+    for problem in local.problems():
+        print(f"this machine: warning: {problem}", file=sys.stderr)
     counts = [(len(config.ruleset.rules), "rule"), (len(config.receivers), "receiver")]
     counts.append((len(config.ruleset.routes), "route"))
     print(", ".join(count(number, noun) for number, noun in counts))

@@ -23,10 +23,11 @@ def add(commands: Commands) -> None:
 def _export(args: argparse.Namespace) -> int:
     from alerting.replay.recording import write_record
 
-    since, until = instant("--from", args.since), instant("--to", args.until)
+    now = context.now()
+    since, until = instant("--from", args.since, now=now), instant("--to", args.until, now=now)
     if since is not None and until is not None and until <= since:
         raise UsageError(f"--to {args.until} is not after --from {args.since}")
-    with contextlib.closing(context.open_store(args, context.config(args))) as store:
+    with contextlib.closing(context.open_store(args, context.known_config(args))) as store:
         for poll in store.history(since=since, until=until):
             print(write_record(at=poll.at, account=poll.account, body=poll.body, error=poll.error))
     return FINE

@@ -30,7 +30,7 @@ from alerting.cli.arguments import Command, Commands
 from alerting.cli.context import FAILED, FINE, WRONG_USAGE
 from alerting.errors import AlertingError, ConfigError, OutputError, UsageError
 from alerting.redaction import visible
-from alerting.terminal import guard_streams
+from alerting.streams import guard_streams
 
 # in the order of `--help`
 _COMMANDS = (

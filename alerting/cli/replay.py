@@ -28,13 +28,14 @@ def _replay(args: argparse.Namespace) -> int:
     from alerting.config.load import Secrets, load_config
     from alerting.replay.replay import Options, replay, zone_of
 
+    now = context.now()
     load = functools.partial(load_config, environ=os.environ, secrets=Secrets.IGNORED)
     old = load(Path(args.against)).ruleset if args.against else None
     options = Options(
         file=args.file,
         json=args.json,
-        since=instant("--from", args.since),
-        until=instant("--to", args.until),
+        since=instant("--from", args.since, now=now),
+        until=instant("--to", args.until, now=now),
         zone=zone_of(args.timezone),
     )
     replay(load(context.config_path(args)).ruleset, options, against=old)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 from alerting.cli import context
 from alerting.cli.arguments import Commands
 from alerting.cli.context import FAILED, FINE
-from alerting.errors import OutputError, StateBusyError, UsageError
+from alerting.errors import StateBusyError, UsageError
+from alerting.streams import wait_for_nobody
 from alerting.terminal import count
 
 if TYPE_CHECKING:
@@ -43,6 +43,8 @@ def _run(args: argparse.Namespace) -> int:
     from alerting.service.process import share_one_heap
     from alerting.service.supervisor import Supervisor
 
+    # a cycle that did its work has not failed, and must not hang, because nobody reads what it says
+    wait_for_nobody()
     if args.once and args.listen:
         raise UsageError("--listen is for the daemon; with --once, use --metrics-file")
     # a template that fails is no reason not to watch: the built-in text goes out
@@ -91,6 +93,4 @@ def _show(result: CycleResult) -> None:
     text = f"{len(result.polls) - len(failed)} of {count(len(result.polls), 'account')} read"
     text += f", {count(sent, 'message')} sent"
     unsent = len(result.deliveries) - sent
-    # a courtesy: a cycle that did its work has not failed because nobody reads this
-    with contextlib.suppress(OutputError, BrokenPipeError):
-        print(text + (f", {unsent} not accepted" if unsent else ""), flush=True)
+    print(text + (f", {unsent} not accepted" if unsent else ""), flush=True)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterable
+import fnmatch
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from alerting.cli import context
-from alerting.cli.arguments import Commands
+from alerting.cli.arguments import Commands, lasting
 from alerting.cli.context import FINE
 from alerting.errors import NotFoundError, UsageError
-from alerting.units import format_duration, parse_duration, rfc3339
+from alerting.units import format_duration, rfc3339
 
 if TYPE_CHECKING:
     from alerting.engine.model import Silence
     from alerting.engine.rules import Ruleset
-
-# An alert that nobody hears for longer than this is better removed from the rules file.
-_LONGEST_SILENCE = timedelta(days=366)
 
 
 def add(commands: Commands) -> None:
@@ -40,7 +38,7 @@ def add(commands: Commands) -> None:
 
 
 def _add(args: argparse.Namespace) -> int:
-    config, now = context.config(args), context.now()
+    config, now = context.known_config(args), context.now()
     silence = new_silence(
         parse_matchers(args.matchers, config.ruleset),
         duration=args.duration,
@@ -51,19 +49,21 @@ def _add(args: argparse.Namespace) -> int:
     with contextlib.closing(context.open_store(args, config)) as store:
         number = store.add_silence(silence)
     print(describe(replace(silence, id=number), now=now))
+    for word in matching_nothing(silence.matchers, config.ruleset):
+        print(f"note: {word} of the rules file, so this keeps nothing quiet as it is")
     return FINE
 
 
 def _list(args: argparse.Namespace) -> int:
     now = context.now()
-    with contextlib.closing(context.open_store(args, context.config(args))) as store:
+    with contextlib.closing(context.open_store(args, context.known_config(args))) as store:
         silences = store.silences(now=now)
     print(*(describe(silence, now=now) for silence in silences), sep="\n")
     return FINE
 
 
 def _remove(args: argparse.Namespace) -> int:
-    with contextlib.closing(context.open_store(args, context.config(args))) as store:
+    with contextlib.closing(context.open_store(args, context.known_config(args))) as store:
         if not store.remove_silence(args.id):
             raise NotFoundError(
                 f"there is no silence {args.id}; `alerting silence list` shows them"
@@ -92,22 +92,34 @@ def parse_matchers(words: Iterable[str], ruleset: Ruleset) -> dict[str, str]:
     return matchers
 
 
+def matching_nothing(matchers: Mapping[str, str], ruleset: Ruleset) -> Iterator[str]:
+    """Which of the globs match nothing that there is by now."""
+    names = {
+        "rule": [*(rule.name for rule in ruleset.rules), *ruleset.builtin],
+        # the program's own alerts have no account
+        "account": [*ruleset.accounts, ""],
+    }
+    for label, known in names.items():
+        glob = matchers.get(label)
+        if glob is not None and not any(fnmatch.fnmatchcase(name, glob) for name in known):
+            yield f"{label}={glob} matches no {label}"
+
+
 def new_silence(
     matchers: dict[str, str], *, duration: str, reason: str, by: str, now: datetime
 ) -> Silence:
     """A silence from now on; its id is given by the store."""
     from alerting.engine.model import Silence
 
-    try:
-        length = parse_duration(duration)
-    except ValueError as error:
-        raise UsageError(f"--for {error}") from error
-    if not timedelta(0) < length <= _LONGEST_SILENCE:
-        raise UsageError(f"--for {duration}: between 1ms and 366d")
     if not reason.strip():
         raise UsageError("--reason is empty; whoever wonders later will want to know")
     return Silence(
-        id=0, matchers=matchers, starts_at=now, ends_at=now + length, author=by, reason=reason
+        id=0,
+        matchers=matchers,
+        starts_at=now,
+        ends_at=now + lasting("--for", duration),
+        author=by,
+        reason=reason,
     )
 
 

@@ -30,7 +30,7 @@ def _status(args: argparse.Namespace) -> int:
     from alerting.monitoring.status_json import as_json
     from alerting.monitoring.status_text import as_text
 
-    config = context.config(args)
+    config = context.known_config(args)
     store = context.open_store(args, config) if context.state_path(args, config).exists() else None
     view = overview(config, store, now=context.now())
     if store is not None and not args.json and sys.stdout.isatty():

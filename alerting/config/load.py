@@ -6,6 +6,7 @@ command needs it looked at.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import re
 import stat
@@ -15,6 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from alerting.config.remembered import Remembered, without_secrets
 from alerting.config.report import Report, is_secret, keys_of, kind_of, read_as
 from alerting.config.routes import RouteReader
 from alerting.config.rules import RuleReader
@@ -31,8 +33,8 @@ from alerting.config.schema import (
 from alerting.config.secrets import SecretReader, Secrets
 from alerting.config.settings import Config, HeartbeatSettings, PollSettings
 from alerting.config.values import show
+from alerting.config.yaml_reader import Document, read_file, read_yaml
 from alerting.config.yaml_reader import Path as KeyPath
-from alerting.config.yaml_reader import read_file
 from alerting.engine.model import Severity
 from alerting.engine.rules import (
     BLIND,
@@ -82,10 +84,53 @@ def load_config(
 
     What it leads to is looked at only where the file itself is valid.
     """
-    report = Report(
-        read_file(path, kind="the rules file", example="rules.example.yaml", secret=is_secret)
+    return load_document(
+        read_file(path, kind="the rules file", example="rules.example.yaml", secret=is_secret),
+        path=path,
+        environ=environ,
+        secrets=secrets,
+        depth=depth,
     )
-    data = report.document.data
+
+
+def load_remembered(remembered: Remembered) -> Config:
+    """The rules that were last taken over, their secrets ignored; ConfigError as `load_config`."""
+    file = f"the rules of {remembered.path} that were taken over"
+    document = read_yaml(remembered.text, file=file, secret=is_secret)
+    return load_document(document, path=remembered.path, environ={}, secrets=Secrets.IGNORED)
+
+
+def state_of(path: Path, *, environ: Mapping[str, str]) -> Path:
+    """Where the state of a rules file is, however broken that is: as far as it can be read."""
+    with contextlib.suppress(ConfigError):
+        report = Report(read_file(path, kind="", example=""))
+        reader = SecretReader(
+            report=report, folder=path.parent, environ=environ, secrets=Secrets.IGNORED
+        )
+        for key in ("state", "state_file"):
+            value = report.raw((key,))
+            text = reader.setting((key,), value) if isinstance(value, str) and value else None
+            if text:
+                return path.parent / text
+    return default_state(path)
+
+
+def default_state(path: Path) -> Path:
+    """Where the state of a rules file is that does not say it."""
+    return path.with_name("alerting.db")
+
+
+def load_document(
+    document: Document,
+    *,
+    path: Path,
+    environ: Mapping[str, str],
+    secrets: Secrets,
+    depth: Depth = Depth.STRUCTURE,
+) -> Config:
+    """As `load_config`, of a file at `path` that was read before."""
+    report = Report(document)
+    data = document.data
     if not isinstance(data, dict):
         keys = ", ".join(keys_of(RulesFile))
         report.value((), f"must be a mapping with the keys {keys}, not {kind_of(data)}")
@@ -151,6 +196,7 @@ class _Loader:
         receivers = {name: self._receiver(name, each) for name, each in file.receivers.items()}
         heartbeat = self._heartbeat(file.heartbeat)
         templates = self._templates(file.templates)
+        state = self._state(file)
         ruleset = self._ruleset(file)
         if self.report.problems or ruleset is None:
             return None
@@ -161,11 +207,21 @@ class _Loader:
             receivers={name: each for name, each in receivers.items() if each},
             ruleset=ruleset,
             templates=templates,
-            state=self.folder / file.state if file.state else None,
+            state=state,
             deliver_within=file.deliver_within,
             heartbeat=heartbeat,
             history_keep=file.history.keep,
+            kept=without_secrets(self.report.document.data),
         )
+
+    def _state(self, file: RulesFile) -> Path | None:
+        """Where the state is, whether or not secrets are ignored: that is no secret."""
+        key = "state" if self.report.has(("state",)) else "state_file"
+        if key == "state" and self.report.has(("state_file",)):
+            self.report.key(("state_file",), "excludes state; keep one of the two")
+        value = file.state if key == "state" else file.state_file
+        text = self.secrets.setting((key,), value) if value else None
+        return self.folder / text if text else None
 
     def _ruleset(self, file: RulesFile) -> Ruleset | None:
         known, targets = self._names("accounts"), self._names("receivers")

@@ -379,6 +379,9 @@ class RulesFile(Section):
     state: Maybe[Text] = Field(
         default=None, description="The file that keeps the state; relative to the rules file."
     )
+    state_file: Maybe[Text] = Field(
+        default=None, description="A file that says where the state is, instead of `state`."
+    )
     deliver_within: PositiveDuration = Field(
         default=timedelta(hours=24),
         description="A message that could not be delivered for this long is given up.",

@@ -62,6 +62,12 @@ class SecretReader:
             return None
         return self._reveal((*path, given[0]), key, value)
 
+    def setting(self, path: KeyPath, value: str) -> str | None:
+        """What is no secret, but may name variables, or a file (a key that ends in `_file`)."""
+        if str(path[-1]).endswith("_file"):
+            return self._file(path, value)
+        return self._expand(path, value) if self._check_variables(path, value) else None
+
     def _reveal(self, where: KeyPath, key: str, value: str) -> Secret | None:
         """The secret that `value` holds, or names as a variable or a file."""
         in_file = where[-1] != key

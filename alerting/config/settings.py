@@ -57,5 +57,7 @@ class Config:
     heartbeat: HeartbeatSettings | None = None
     #: polls are recorded and kept so long; zero: nothing is recorded
     history_keep: timedelta = timedelta(days=30)
+    #: the file without its secrets, to be remembered when it is taken over
+    kept: str = ""
     #: what is valid and can hardly be meant; looked for with Depth.EVERYTHING
     warnings: tuple[Problem, ...] = ()

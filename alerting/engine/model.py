@@ -386,7 +386,7 @@ class Silence:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ack:
-    """Somebody has seen an alert: no reminders until it escalates or resolves."""
+    """Somebody has seen an alert: no reminders until it escalates or resolves, or `until` then."""
 
     fingerprint: str
     episode: int
@@ -394,6 +394,8 @@ class Ack:
     severity: Severity
     at: datetime
     author: str
+    #: None: however long the alert fires
+    until: datetime | None = None
 
 
 # ── what is remembered ──────────────────────────────────────────────────────

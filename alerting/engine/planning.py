@@ -83,7 +83,7 @@ class _Planner:
         fp = alert.fingerprint
         route = route_of(self.ruleset, alert)
         routed = receivers_of(self.ruleset, alert, route, self.failing)
-        acked = is_acked(self.acks.get(fp), alert)
+        acked = is_acked(self.acks.get(fp), alert, now=self.now)
         for receiver in self.ruleset.receivers:
             entry = self.notified.get((fp, receiver))
             leads = route if receiver in routed else None
@@ -145,7 +145,7 @@ class _Planner:
         acks: dict[str, Ack] = {}
         for fp, ack in self.memory.acks.items():
             alert = self.memory.alerts.get(fp)
-            left = ack if alert is None else still_acked(ack, alert)
+            left = ack if alert is None else still_acked(ack, alert, now=self.now)
             acks |= {} if left is None else {fp: left}
         return acks
 

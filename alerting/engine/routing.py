@@ -67,7 +67,7 @@ def is_muted(route: Route, severity: Severity, *, now: datetime) -> bool:
     return any(window.covers(now) for window in route.mute)
 
 
-def still_acked(ack: Ack, alert: Alert) -> Ack | None:
+def still_acked(ack: Ack, alert: Alert, *, now: datetime) -> Ack | None:
     """What is left of an acknowledgement: it comes down with its alert and ends where that rises.
 
     What was seen was no worse than this. None: it has ended, for good.
@@ -75,16 +75,20 @@ def still_acked(ack: Ack, alert: Alert) -> Ack | None:
     severity = alert.severity
     if alert.state is not State.FIRING or severity is None or ack.episode != alert.episode:
         return ack
-    if severity > ack.severity:
+    if severity > ack.severity or _is_over(ack, now):
         return None
     return replace(ack, severity=severity) if severity < ack.severity else ack
 
 
-def is_acked(ack: Ack | None, alert: Alert) -> bool:
+def is_acked(ack: Ack | None, alert: Alert, *, now: datetime) -> bool:
     """True while the acknowledged episode goes on and is no worse than it was then."""
-    if ack is None or ack.episode != alert.episode:
+    if ack is None or ack.episode != alert.episode or _is_over(ack, now):
         return False
     return alert.severity is not None and alert.severity <= ack.severity
+
+
+def _is_over(ack: Ack, now: datetime) -> bool:
+    return ack.until is not None and ack.until <= now
 
 
 def receivers_of(

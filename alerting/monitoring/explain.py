@@ -193,31 +193,37 @@ class _Answer:
         if severity is not None and routing.is_muted(route, severity, now=now):
             yield "  muted      a window of the route covers now; told when it ends, if still true"
         ack = memory.acks.get(alert.fingerprint)
-        if routing.is_acked(ack, alert) and ack is not None:
-            yield f"  acked      {_time(ack.at)} by {ack.author}: no reminders until it gets worse"
+        acked = ack if routing.is_acked(ack, alert, now=now) else None
+        if acked is not None:
+            end = f", or {_time(acked.until)}" if acked.until else ""
+            who = f"{_time(acked.at)} by {acked.author}"
+            yield f"  acked      {who}: no reminders until it gets worse{end}"
         if alert.flapping:
             yield "  flapping   it goes up and down; until it settles only a critical is told"
+        quiet = "silenced" if silence is not None else "acked" if acked is not None else ""
         for (fp, receiver), entry in memory.notified.items():
             if fp == alert.fingerprint:
-                routed = receiver in receivers
-                yield self._notified(
-                    receiver, entry, route.repeat.after(entry.repeats) if routed else None
-                )
-
-    def _notified(self, receiver: str, entry: Notified, repeat: timedelta | None) -> str:
-        if entry.waiting:
-            state = "a message waits to be sent, so no reminder is added"
-        elif repeat is None:
-            state = "not on its present route: next told when it eases or ends"
-        else:
-            state = f"next reminder due {_time(entry.at + repeat)}"
-        word = "told" if entry.delivered else "not yet reached,"
-        return f"  {receiver:10} {word} {entry.severity.value} {_time(entry.at)}; {state}"
+                repeat = route.repeat.after(entry.repeats) if receiver in receivers else None
+                yield _notified(receiver, entry, repeat, quiet)
 
     def _messages(self, fp: str) -> Iterator[str]:
         messages = self.store.messages_about(fp, until=self.question.at, most=_MESSAGES)
         yield "  messages   " + ("none recorded" if not messages else "the last ones:")
         yield from (f"    {_message(message)}" for message in messages)
+
+
+def _notified(receiver: str, entry: Notified, repeat: timedelta | None, quiet: str) -> str:
+    """What a receiver was told; `repeat` None: its present route does not lead there."""
+    if entry.waiting:
+        state = "a message waits to be sent, so no reminder is added"
+    elif repeat is None:
+        state = "not on its present route: next told when it eases or ends"
+    elif quiet:
+        state = f"no reminder while it is {quiet}"
+    else:
+        state = f"next reminder due {_time(entry.at + repeat)}"
+    word = "told" if entry.delivered else "not yet reached,"
+    return f"  {receiver:10} {word} {entry.severity.value} {_time(entry.at)}; {state}"
 
 
 def _level_state(level: Level | None, threshold: Threshold) -> str:

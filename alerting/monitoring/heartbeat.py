@@ -16,6 +16,7 @@ from alerting.engine.rules import Ruleset
 from alerting.monitoring.health import HealthStore, Problem, look
 from alerting.net.adapter import DeadlineAdapter
 from alerting.net.deadline import deadline
+from alerting.net.failures import in_between
 from alerting.redaction import Secret
 from alerting.units import parse_instant, rfc3339
 
@@ -78,6 +79,9 @@ def ping(url: Secret, *, patience: timedelta = PATIENCE) -> str | None:
     status = answer.status_code
     if 200 <= status < 300:
         return None
+    nearer = in_between(status)
+    if nearer is not None:
+        return nearer
     return f"it answered {status}" + (" (no redirect is followed)" if 300 <= status < 400 else "")
 
 

@@ -65,7 +65,7 @@ def overview(config: Config, store: OverviewStore | None, *, now: datetime) -> O
         acked=frozenset(
             alert.fingerprint
             for alert, memory in known
-            if routing.is_acked(memory.acks.get(alert.fingerprint), alert)
+            if routing.is_acked(memory.acks.get(alert.fingerprint), alert, now=now)
         ),
         silenced=frozenset(
             alert.fingerprint

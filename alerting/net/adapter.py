@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 from typing import Any, ClassVar
 
+import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from alerting.net import local
 from alerting.net.deadline import Deadline
 
 
@@ -30,6 +32,10 @@ class _Bounded(HTTPConnection):
         except OSError as error:
             raise urllib3.exceptions.NewConnectionError(self, "failed") from error
         return sock
+
+    def _tunnel(self) -> None:
+        with local.tunnelling():
+            super()._tunnel()
 
     def close(self) -> None:
         super().close()
@@ -62,6 +68,10 @@ class DeadlineAdapter(HTTPAdapter):
     def __init__(self, deadline: Deadline) -> None:
         self._deadline = deadline
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:  # type: ignore[override]
+        """As requests does; LocalFault where this machine's own settings are in the way."""
+        return local.send(super().send, request, **kwargs)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """As requests does, with pools of our own."""

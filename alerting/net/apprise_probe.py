@@ -1,6 +1,6 @@
 """Watches what Apprise's plugins do on the wire, and bounds how long they may take.
 
-Apprise says only yes or no. While `probing()` is entered, three functions of the HTTP libraries
+Apprise says only yes or no. While `probing()` is entered, four functions of the HTTP libraries
 report to the probe of the calling thread; outside of it they do what they always did. They are
 patched once per process; tests/net/test_apprise_probe.py holds the contract.
 """
@@ -22,7 +22,9 @@ import urllib3.connection
 import urllib3.exceptions
 import urllib3.util.connection
 
+from alerting.net import local
 from alerting.net.deadline import Deadline, deadline
+from alerting.net.failures import LocalFault
 from alerting.net.http_attempt import HttpAttempt
 from alerting.redaction import RedactingFilter
 
@@ -90,6 +92,7 @@ def install() -> None:
         connect = _watched_connect(network.create_connection)
         setattr(network, "create_connection", connect)  # noqa: B010 - a patch, not a typo
         setattr(connection, "request", _watched_request(connection.request))  # noqa: B010
+        setattr(connection, "_tunnel", _watched_tunnel(connection._tunnel))  # noqa: B010, SLF001
         adapter = requests.adapters.HTTPAdapter
         send = _watched_send(adapter.send)
         setattr(send, _MARK, True)
@@ -137,6 +140,15 @@ def _watched_request(original: Any) -> Any:
     return request
 
 
+def _watched_tunnel(original: Any) -> Any:
+    @functools.wraps(original)
+    def _tunnel(connection: Any) -> None:
+        with local.tunnelling() if _PROBE.get() else contextlib.nullcontext():
+            original(connection)
+
+    return _tunnel
+
+
 def _watched_send(original: Any) -> Any:
     broken = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -149,13 +161,15 @@ def _watched_send(original: Any) -> Any:
         attempt = HttpAttempt()
         probe.requests.append(attempt)
         try:
-            response = original(adapter, request, *args, **kwargs)
+            response = local.send(functools.partial(original, adapter), request, *args, **kwargs)
             _read(response, attempt, stream=bool(kwargs.get("stream")))
             if probe.deadline.expired:
                 # a connection that we ended looks like an answer that was that short
                 attempt.complete, attempt.failure = False, probe.deadline.explain(TimeoutError())
         except broken as error:
             attempt.failure = probe.deadline.explain(error)
+            if isinstance(error, LocalFault) and error.unsent:
+                attempt.sent = False
             raise
         return response
 

@@ -114,7 +114,7 @@ class Deadline:
         """Say in a few words, without any URL, what broke."""
         # a wait of the socket's own may end some moments before the timer's thread gets its turn
         if self.expired or self._monotonic() >= self._until:
-            return f"no complete answer within {self._limit.total_seconds():g} s"
+            return failures.unfinished(error, limit=f"{self._limit.total_seconds():g} s")
         return failures.explain(error)
 
     def connect(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from alerting.messages.formats import Format, Message, Room, format_of
 from alerting.net.apprise_probe import probing, silence
-from alerting.notify.attempts import Attempt, verdict
+from alerting.notify.attempts import Attempt, prevented, verdict
 from alerting.redaction import REDACTOR
 
 if TYPE_CHECKING:
@@ -189,6 +189,10 @@ class AppriseNotifier:
         with probing(self._timing.total) as probe:
             try:
                 agreed = bool(self._plugin.notify(**self._arguments(message)))
+            except (OSError, MemoryError) as problem:
+                if not probe.requests:
+                    return prevented(problem)
+                error = type(problem).__name__
             except Exception as problem:  # noqa: BLE001 - 180 plugins can raise anything
                 error = type(problem).__name__
         return verdict(probe.requests, self._service, agreed=agreed, error=error)

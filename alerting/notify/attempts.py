@@ -75,6 +75,11 @@ def broken(error: BaseException) -> Attempt:
     return Attempt(outcome=SendOutcome.UNKNOWN, reason=f"internal error: {type(error).__name__}")
 
 
+def prevented(error: BaseException) -> Attempt:
+    """The machine kept it from being sent, now and not for good; a part may have left."""
+    return attempt(SendOutcome.UNKNOWN, f"could not be sent: {failures.explain(error)}")
+
+
 def verdict(
     requests: Sequence[HttpAttempt], service: Format, *, agreed: bool, error: str
 ) -> Attempt:
@@ -87,6 +92,9 @@ def verdict(
             return attempt(SendOutcome.TRANSIENT, f"not reached: {last.failure}")
         return attempt(SendOutcome.UNKNOWN, f"no answer, it may have arrived: {last.failure}")
     status = _status(last, service)
+    nearer = failures.in_between(status)
+    if nearer is not None:
+        return attempt(SendOutcome.TRANSIENT, f"not reached: {nearer}")
     if status == 429:
         return _told_to_wait(last)
     if status >= 500:

@@ -12,7 +12,6 @@ import email.policy
 import re
 import smtplib
 import socket
-import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from email.utils import format_datetime
 from typing import Any
 
 from alerting.messages.formats import Format, Message, Room
+from alerting.net import local
 from alerting.net.deadline import Deadline, deadline
 from alerting.net.hosts import is_loopback
 from alerting.notify.apprise import RefusedError, Target
@@ -202,7 +202,7 @@ class _Session(smtplib.SMTP):
 
     def __init__(self, mailbox: Mailbox, bounded: Deadline, wait: timedelta) -> None:
         self._deadline = bounded
-        self._tls = ssl.create_default_context() if mailbox.mode == "ssl" else None
+        self._tls = local.tls_context() if mailbox.mode == "ssl" else None
         # smtplib would ask the reverse DNS, which has no timeout
         name = socket.gethostname()
         own_name = name if "." in name else "[127.0.0.1]"
@@ -229,7 +229,7 @@ def _session(mailbox: Mailbox, bounded: Deadline, wait: timedelta) -> Iterator[_
     session = _Session(mailbox, bounded, wait)
     try:
         if mailbox.mode == "starttls":
-            code, text = session.starttls(context=ssl.create_default_context())
+            code, text = session.starttls(context=local.tls_context())
             if code != 220:
                 raise smtplib.SMTPResponseException(code, text)
         session.ehlo_or_helo_if_needed()
@@ -288,7 +288,7 @@ def _verdict(error: Exception, bounded: Deadline) -> Attempt:
     if not isinstance(error, OSError) and isinstance(error, ValueError):
         reason = f"an address or the login cannot be put into SMTP: {type(error).__name__}"
         return attempt(SendOutcome.PERMANENT, reason)
-    return attempt(SendOutcome.TRANSIENT, f"not reached: {bounded.explain(error)}")
+    return attempt(SendOutcome.TRANSIENT, f"not reached: {bounded.explain(local.named(error))}")
 
 
 def _by_code(code: int, text: bytes, what: str, *, payload: bool) -> Attempt:

@@ -27,7 +27,7 @@ from alerting.errors import AlertingError, StoreError
 from alerting.loops import Duty
 from alerting.messages.rendering import Renderer
 from alerting.notify.attempts import broken, impossible
-from alerting.notify.receivers import Attempt, SendOutcome, build_notifier
+from alerting.notify.receivers import LONGEST_SEND, Attempt, SendOutcome, build_notifier
 from alerting.notify.settings import ReceiverSettings
 
 log = logging.getLogger("alerting.emergency")
@@ -145,9 +145,17 @@ class Emergency:
                 call = self._tell(error, since, now, Duty.JUDGE)
         self._send(call)
 
-    def wait(self, *, seconds: float) -> None:
-        """Give what is being told now a bounded time."""
-        deadline = time.monotonic() + seconds
+    @property
+    def telling(self) -> bool:
+        """Somebody is being told now."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def wait(self, *, at_most: timedelta = LONGEST_SEND) -> None:
+        """Let all who are being told now be told, each in the time that its service ordinarily has.
+
+        They are told side by side: it is over after `at_most`, whoever hangs.
+        """
+        deadline = time.monotonic() + at_most.total_seconds()
         for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
 
@@ -201,12 +209,27 @@ class Emergency:
                 alone.append(receiver)
             else:
                 self._threads.append(thread)
-        for receiver in alone:
-            self._send_one(receiver, call, outcomes)
+        self._send_here(alone, call, outcomes)
 
-    def _send_one(self, receiver: ReceiverSettings, call: _Call, outcomes: list[bool]) -> None:
+    def _send_here(
+        self, receivers: list[ReceiverSettings], call: _Call, outcomes: list[bool]
+    ) -> None:
+        """One after the other, but not longer than all of them side by side would take."""
+        deadline = time.monotonic() + LONGEST_SEND.total_seconds()
+        for number, receiver in enumerate(receivers):
+            left = max(0.0, deadline - time.monotonic()) / (len(receivers) - number)
+            self._send_one(receiver, call, outcomes, most=timedelta(seconds=left))
+
+    def _send_one(
+        self,
+        receiver: ReceiverSettings,
+        call: _Call,
+        outcomes: list[bool],
+        *,
+        most: timedelta | None = None,
+    ) -> None:
         try:
-            attempt = _attempt(receiver, _notification(receiver.name, call))
+            attempt = _attempt(receiver, _notification(receiver.name, call), most)
         except BaseException as error:  # noqa: BLE001 - the others are to be told, whatever it is
             attempt = broken(error)
         accepted = attempt.outcome is SendOutcome.ACCEPTED
@@ -246,9 +269,11 @@ def _notification(receiver: str, call: _Call) -> Notification:
     )
 
 
-def _attempt(receiver: ReceiverSettings, notification: Notification) -> Attempt:
+def _attempt(
+    receiver: ReceiverSettings, notification: Notification, most: timedelta | None
+) -> Attempt:
     try:
-        notifier = build_notifier(receiver)
+        notifier = build_notifier(receiver, most=most)
     except AlertingError as error:
         return impossible(error)
     message = Renderer(overrides=None).plain(

@@ -5,7 +5,7 @@ E-mail goes by email.py; all else through Apprise's plugin (apprise.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from alerting.notify.attempts import Attempt, SendOutcome
 from alerting.notify.settings import ReceiverSettings
 
 __all__ = [
+    "LONGEST_SEND",
     "Attempt",
     "Notifier",
     "ReceiverError",
@@ -55,15 +56,26 @@ class Timing:
     #: for one send as a whole
     total: timedelta = timedelta(seconds=30)
 
+    def within(self, most: timedelta | None) -> Timing:
+        """The same, but over after `most`; None: as it is."""
+        return self if most is None else replace(self, total=min(self.total, most))
+
 
 #: Mail servers keep strangers waiting, and scan a message before they say yes.
 MAIL_TIMING = Timing(read=timedelta(seconds=30), total=timedelta(seconds=60))
+#: No send lasts longer, whatever its service.
+LONGEST_SEND = max(Timing().total, MAIL_TIMING.total)
 
 
-def build_notifier(receiver: ReceiverSettings, *, timing: Timing | None = None) -> Notifier:
-    """Build the receiver's notifier; raises ReceiverError where it could never work."""
+def build_notifier(
+    receiver: ReceiverSettings, *, timing: Timing | None = None, most: timedelta | None = None
+) -> Notifier:
+    """Build the receiver's notifier; raises ReceiverError where it could never work.
+
+    A send takes what its kind of service ordinarily may (`timing` instead), but not over `most`.
+    """
     try:
-        return _build(receiver.url.reveal().strip(), timing)
+        return _build(receiver.url.reveal().strip(), timing, most)
     except RefusedError as refusal:
         raise ReceiverError(f"receiver {receiver.name}: {refusal}") from None
 
@@ -71,17 +83,17 @@ def build_notifier(receiver: ReceiverSettings, *, timing: Timing | None = None) 
 def receiver_problem(receiver: ReceiverSettings) -> str | None:
     """Say why a receiver could never work; None: it could."""
     try:
-        _build(receiver.url.reveal().strip(), None)
+        _build(receiver.url.reveal().strip(), None, None)
     except RefusedError as refusal:
         return str(refusal)
     return None
 
 
-def _build(url: str, timing: Timing | None) -> Notifier:
+def _build(url: str, timing: Timing | None, most: timedelta | None) -> Notifier:
     target = read_url(url)
     if target.service is not Format.EMAIL:
-        return AppriseNotifier(target, timing=timing or Timing())
+        return AppriseNotifier(target, timing=(timing or Timing()).within(most))
     from alerting.notify.email import MailNotifier, mailbox_of
 
-    timing = timing or MAIL_TIMING
+    timing = (timing or MAIL_TIMING).within(most)
     return MailNotifier(mailbox_of(target), wait=timing.read, total=timing.total)

@@ -86,7 +86,11 @@ class Daemon:
         """
         cycle = self._cycle
         self._main.begin()
-        cycle.forget_removed()
+        try:
+            cycle.forget_removed()
+        except StoreError as error:
+            # it is tried again with the program's own alerts, and told if it lasts
+            log.error("%s; trying again", error)  # noqa: TRY400 - a user's disk, not a bug
         cycle.dispatcher.wake()
         for name, poller in self._pollers.items():
             self._accounts[name] = self._loops.start(

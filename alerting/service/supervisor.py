@@ -9,43 +9,44 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from alerting.config.reload import Reloader, differences
+from alerting.config.remembered import remember
 from alerting.config.settings import Config
-from alerting.errors import AlertingError, LoopError, StoreError
+from alerting.errors import AlertingError, LoopError, StateBusyError, StoreError
 from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.loops import Duty, Loops
 from alerting.monitoring.monitor import Monitoring
 from alerting.notify.dispatcher import Result, loop_name
 from alerting.notify.last_resort import Emergency
+from alerting.notify.receivers import LONGEST_SEND
 from alerting.service.build import build_clients, build_cycle
 from alerting.service.clock import SteadyClock, Uptime, keep_safely, uptime
 from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
 from alerting.service.guard import Guard
+from alerting.service.lock import HANGS_AFTER, HolderHangsError, StateLock, real_path
 from alerting.service.once import CycleResult, run_once
-from alerting.service.process import (
-    HANGS_AFTER,
-    HardEnd,
-    HolderHangsError,
-    Signals,
-    StateLock,
-    Systemd,
-    real_path,
-)
+from alerting.service.process import HardEnd, Signals, Systemd
 from alerting.store.state import HOLDER, Store, holder_of
+from alerting.streams import leave
 from alerting.units import format_duration
 
 log = logging.getLogger("alerting")
 
-# A message past the outbox gets so long before the process ends.
-_EMERGENCY_SECONDS = 10.0
+# What the last words of a cycle that hangs get: the message's own time, and some to word it.
+_LAST_WORDS = LONGEST_SEND + timedelta(seconds=5)
 # Beyond three polls: all that a cycle for cron waits for at most, receivers and heartbeat too.
 _CYCLE_EXTRA = timedelta(seconds=60)
+
+
+_TAKEN = (
+    "another alerting process works on this state by now: its files were replaced under this one, "
+    "which ends"
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,12 +58,6 @@ class _Opened:
     monitoring: Monitoring
     lock: StateLock
     clock: SteadyClock
-
-    def changed(self, reloader: Reloader) -> Config | AlertingError | None:
-        """The main loop looks around, so it gets on; the new rules file, if there is one."""
-        self.lock.renew()
-        keep_safely(self.clock, self.store)
-        return reloader.check()
 
     def judged(self, account: str, error: AlertingError | None) -> None:
         """An account was judged, or could not be."""
@@ -89,11 +84,20 @@ class _Opened:
         for name, receiver in config.receivers.items():
             if name in before.receivers and before.receivers[name].url != receiver.url:
                 self.store.address_changed(name, now=now)
+        _remember(config, self.store, now=now)
+        # the others get no thread now that could say that it gets on again
+        waiting = [name for name in config.receivers if self.store.next_due(name) is not None]
         self.emergency.take_over(
             config.receivers,
             after=config.ruleset.blind_after,
-            watched={*config.accounts, OWN_ALERTS, *map(loop_name, config.receivers)},
+            watched={*config.accounts, OWN_ALERTS, *map(loop_name, waiting)},
         )
+
+
+def _remember(config: Config, store: Store, *, now: datetime) -> None:
+    # a courtesy to the commands; that the state cannot be used is told by whoever judges
+    with contextlib.suppress(StoreError, OSError):
+        remember(store, path=config.path.absolute(), text=config.kept, now=now)
 
 
 class Supervisor:
@@ -109,7 +113,7 @@ class Supervisor:
         signals: Signals | None = None,
         loop: LoopSettings | None = None,
         uptime: Callable[[], Uptime] = uptime,
-        exit_now: Callable[[int], object] = os._exit,
+        exit_now: Callable[[int], object] = leave,
     ) -> None:
         self._config = config
         self._exit_now = exit_now
@@ -119,8 +123,13 @@ class Supervisor:
         self._metrics_file = metrics_file
         self._signals = signals or Signals()
         self._loop = loop
+        self._systemd = Systemd({})
         self._daemon: Daemon | None = None
         self._stopping = False
+        #: a changed configuration that is to be taken over
+        self._changed: Config | None = None
+        #: another process works on the state file by now
+        self._taken = False
         #: a daemon has run and made room for the next one
         self._took_over = False
 
@@ -130,10 +139,15 @@ class Supervisor:
         Raises StateBusyError if another process works on the state file, LoopError if that hangs,
         StoreError if it cannot be used. A cycle that hangs ends the process.
         """
-        limit = 3 * self._config.poll.timeout + _CYCLE_EXTRA
+        limit = self._cycle_limit()
         with (
             self._emergency() as emergency,
-            HardEnd(limit, last_words=self._hung(emergency), exit_now=self._exit_now),
+            HardEnd(
+                limit,
+                last_words=self._hung(emergency),
+                words_within=_LAST_WORDS,
+                exit_now=self._exit_now,
+            ),
             self._open(emergency) as opened,
         ):
             began = self._clock()
@@ -162,6 +176,7 @@ class Supervisor:
         # before all else: a signal at the start must not end the process by its default action
         self._signals.on_reload(reloader.ask)
         self._signals.on_end(self.stop)
+        self._systemd = Systemd(environ)
         with self._emergency() as emergency, self._open(emergency) as opened:
             loops = Loops()
             guard = Guard(loops, tell=opened.stuck)
@@ -184,15 +199,17 @@ class Supervisor:
                     ),
                     clients,
                     poll=config.poll,
-                    systemd=Systemd(environ),
+                    systemd=self._systemd,
                     on_state=opened.judged,
-                    reload=functools.partial(opened.changed, reloader),
+                    reload=functools.partial(self._look_around, opened, reloader),
                     loop=self._loop,
                     loops=loops,
                 )
                 changed = self._until_changed(daemon, config, opened)
                 if changed is None:
                     guard.stop()
+                    if self._taken:
+                        raise StateBusyError(_TAKEN)
                     return
                 self._took_over = True
                 clients = self._clients(changed, opened, keep=clients, before=config)
@@ -220,6 +237,30 @@ class Supervisor:
         if self._daemon is not None:
             self._daemon.stop()
 
+    def _look_around(self, opened: _Opened, reloader: Reloader) -> Config | AlertingError | None:
+        """The main loop looks around, so it gets on; the new rules file, if there is one."""
+        if not opened.lock.renew():
+            self._taken = True
+            self.stop()
+            return None
+        keep_safely(opened.clock, opened.store)
+        found = reloader.check()
+        if found is not None:
+            # the file as it is now is what counts
+            self._changed = found if isinstance(found, Config) else None
+        return self._taken_over(opened) if self._changed is not None else found
+
+    def _taken_over(self, opened: _Opened) -> Config | None:
+        """The changed configuration, once the state file can be used: without it none can begin."""
+        try:
+            opened.store.set_meta(HOLDER, opened.lock.owner)
+        except StoreError as error:
+            # by whom it cannot be used is told: by each account, too
+            log.error("%s; the changed rules file waits for that", error)  # noqa: TRY400
+            return None
+        changed, self._changed = self._changed, None
+        return changed
+
     def _until_changed(self, daemon: Daemon, config: Config, opened: _Opened) -> Config | None:
         """Run a daemon; the configuration to go on with, None: the end."""
         opened.monitoring.watch(config, stalled=daemon.stalled)
@@ -239,12 +280,16 @@ class Supervisor:
             log.info("rules file taken over: %s", news or "as before")
         return changed
 
+    def _cycle_limit(self) -> timedelta:
+        """After so long a cycle for cron hangs."""
+        return 3 * self._config.poll.timeout + _CYCLE_EXTRA
+
     def _hung(self, emergency: Emergency) -> Callable[[timedelta], None]:
         def say(limit: timedelta) -> None:
             error = LoopError(f"this cycle did not end within {format_duration(limit)}: it hangs")
             log.error("%s", error)
             emergency.give_up(error)
-            emergency.wait(seconds=_EMERGENCY_SECONDS)
+            emergency.wait()
 
         return say
 
@@ -270,12 +315,16 @@ class Supervisor:
             emergency.give_up(said, at_once=self._took_over)
             raise
         finally:
-            emergency.wait(seconds=_EMERGENCY_SECONDS)
+            if emergency.telling:
+                # whoever manages us is to wait as long as the last message may take
+                extension = _LAST_WORDS // timedelta(microseconds=1)
+                self._systemd.notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={extension}")
+            emergency.wait()
 
     @contextlib.contextmanager
     def _open(self, emergency: Emergency) -> Iterator[_Opened]:
         config, clock = self._config, self._clock
-        longest = max(HANGS_AFTER, 3 * config.poll.timeout + 2 * _CYCLE_EXTRA)
+        longest = max(HANGS_AFTER, self._cycle_limit() + _LAST_WORDS + _CYCLE_EXTRA)
         with StateLock(
             self._state, now=clock(), longest=longest, holder=lambda: holder_of(self._state)
         ) as lock:
@@ -286,6 +335,7 @@ class Supervisor:
             monitoring = Monitoring(config, store, clock=clock, metrics_file=self._metrics_file)
             try:
                 clock.resume(store)
+                _remember(config, store, now=clock())
                 yield _Opened(
                     store=store, emergency=emergency, monitoring=monitoring, lock=lock, clock=clock
                 )

@@ -148,6 +148,11 @@ ALTER TABLE notified ADD COLUMN critical INTEGER NOT NULL DEFAULT 0;
 UPDATE notified SET critical = 1 WHERE severity = 'critical';
 """
 
+# An acknowledgement may be for a while only.
+_SCHEMA_4 = """
+ALTER TABLE acks ADD COLUMN ends_at BIGINT;
+"""
+
 _Document = dict[str, Any]
 
 
@@ -220,7 +225,14 @@ def _last_told(connection: sqlite3.Connection) -> None:
     _run(connection, _SCHEMA_3)
 
 
-_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _rename, _last_told)
+def _acknowledged_for(connection: sqlite3.Connection) -> None:
+    _run(connection, _SCHEMA_4)
+
+
+_STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    *(_create, _rename, _last_told),
+    _acknowledged_for,
+)
 
 
 def _run(connection: sqlite3.Connection, script: str) -> None:

@@ -48,11 +48,11 @@ class Silences:
         with self._database.transaction() as connection:
             connection.execute(
                 """
-                INSERT INTO acks (fingerprint, episode, severity, acked_at, author)
-                VALUES (?, ?, ?, ?, ?)
+                INSERT INTO acks (fingerprint, episode, severity, acked_at, author, ends_at)
+                VALUES (?, ?, ?, ?, ?, ?)
                 ON CONFLICT (fingerprint) DO UPDATE SET episode = excluded.episode,
                   severity = excluded.severity, acked_at = excluded.acked_at,
-                  author = excluded.author
+                  author = excluded.author, ends_at = excluded.ends_at
                 """,
                 (
                     ack.fingerprint,
@@ -60,8 +60,15 @@ class Silences:
                     ack.severity.value,
                     to_micros(ack.at),
                     ack.author,
+                    None if ack.until is None else to_micros(ack.until),
                 ),
             )
+
+    def unacknowledge(self, fingerprint: str) -> bool:
+        """Let the reminders go on; False: the alert was not acknowledged."""
+        with self._database.transaction() as connection:
+            ended = connection.execute("DELETE FROM acks WHERE fingerprint = ?", (fingerprint,))
+            return ended.rowcount > 0
 
 
 def all_silences(connection: Connection) -> tuple[Silence, ...]:
@@ -86,7 +93,9 @@ def all_silences(connection: Connection) -> tuple[Silence, ...]:
 
 def all_acks(connection: Connection) -> dict[str, Ack]:
     """Every acknowledgement, by the fingerprint of its alert."""
-    rows = connection.execute("SELECT fingerprint, episode, severity, acked_at, author FROM acks")
+    rows = connection.execute(
+        "SELECT fingerprint, episode, severity, acked_at, author, ends_at FROM acks"
+    )
     return {
         row[0]: plausible(
             Ack(
@@ -95,6 +104,7 @@ def all_acks(connection: Connection) -> dict[str, Ack]:
                 severity=Severity(row[2]),
                 at=from_micros(row[3]),
                 author=row[4],
+                until=None if row[5] is None else from_micros(row[5]),
             )
         )
         for row in rows

@@ -185,6 +185,7 @@ class Store:
         self.silences = wishes.silences
         self.remove_silence = wishes.remove_silence
         self.acknowledge = wishes.acknowledge
+        self.unacknowledge = wishes.unacknowledge
 
     def clock_moved(self, by: timedelta, *, now: datetime) -> None:
         """The clock was corrected by so much: what waits and what ages moves with it."""

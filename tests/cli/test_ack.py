@@ -10,6 +10,7 @@ from alerting.cli.ack import acknowledge, find_alert
 from alerting.engine import evaluation
 from alerting.errors import NotFoundError
 from alerting.store.state import Store
+from tests.support.desk import falling
 from tests.support.factories import (
     LADDER,
     T0,
@@ -51,6 +52,25 @@ def test_a_pending_alert_cannot_be_acknowledged(store):
     (slow,) = [a for a in store.memory("main").alerts.values() if a.rule == "slow"]
     with pytest.raises(NotFoundError, match="only pending"):
         acknowledge(store, slow, by="me", now=T0)
+
+
+def test_an_acknowledgement_may_be_for_a_while_and_be_taken_back(real_desk):
+    real_desk.exchange.wallet = falling("900")
+    real_desk.once()
+    (alert,) = real_desk.status()["alerts"]
+    code, out, _ = real_desk.run("ack", alert["id"], "--for", "2h")
+    assert (code, out.count("or 20")) == (0, 1)
+    assert real_desk.status()["alerts"][0]["acked"]
+    assert real_desk.run("unack", alert["id"])[0] == 0
+    assert not real_desk.status()["alerts"][0]["acked"]
+    code, _, err = real_desk.run("unack", alert["id"])
+    assert (code, "is not acknowledged" in err) == (1, True)
+
+
+@pytest.mark.parametrize("length", ["0s", "367d", "2 hours", "x"])
+def test_a_while_that_is_none_is_wrong_usage(desk, length):
+    code, _, err = desk.run("ack", "x", "--for", length)
+    assert (code, "--for" in err) == (2, True)
 
 
 @pytest.mark.parametrize("typed", ["", "zzzzzzz"])

@@ -31,3 +31,14 @@ def test_check_warns_if_the_keys_do_not_belong_together(desk):
     assert code == 0
     assert "accounts.main" in err
     assert "warning" in err
+
+
+def test_check_warns_of_what_is_wrong_on_this_machine(desk):
+    given = {"SSL_CERT_FILE": "/nowhere/ca.pem", "REQUESTS_CA_BUNDLE": "", "CURL_CA_BUNDLE": ""}
+    code, out, err = desk.run("check", HTTPS_PROXY="htp://robot:hunter22@h", **given)
+    assert (code, out) == (0, "1 rule, 2 receivers, 2 routes\n")
+    bundle, proxy = err.splitlines()
+    assert bundle == (
+        "this machine: warning: the CA bundle SSL_CERT_FILE=/nowhere/ca.pem does not exist"
+    )
+    assert proxy.startswith("this machine: warning: the proxy HTTPS_PROXY=htp://***@h: its scheme")

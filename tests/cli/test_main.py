@@ -36,7 +36,7 @@ def test_wrong_usage_is_exit_2(desk, args):
         ["explain", "nosuch"],
         ["explain", "available-balance-floor", "--symbol", "BTCUSDT"],
         ["explain", "available-balance-floor", "--at", "yesterday"],
-        ["history", "export", "--from", "2026-01-01"],
+        ["history", "export", "--from", "2026-01-32"],
     ],
     ids=" ".join,
 )

@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from alerting.cli import context
+from alerting.service.lock import StateLock
 from tests.support.desk import TIGHTER, falling, wait_until
 
 pytestmark = pytest.mark.process
@@ -164,6 +166,23 @@ def test_a_second_run_behind_one_that_hangs_is_exit_1_and_tells(real_desk):
     wait_until(lambda: len(real_desk.titles()) == 3)
     words = sorted(title.split()[0] for title in real_desk.titles())
     assert words == ["CRITICAL", "RESOLVED", "WARNING"]
+
+
+def test_a_run_behind_one_that_hangs_and_lost_its_lock_file_is_exit_1_and_tells(real_desk):
+    real_desk.exchange.wallet = falling("900")
+    state = real_desk.folder / "alerting.db"
+    assert real_desk.once()[0] == 0
+    with StateLock(state, now=context.now()):
+        (real_desk.folder / "alerting.db.lock").unlink()
+        first = real_desk.once()
+        # as a run of 10 minutes ago would have noted it
+        mark = f"\nbehind {state.stat().st_mtime_ns} {time.monotonic() - 600:.3f}\n"
+        (real_desk.folder / "alerting.db.lock").write_text(mark)
+        code, out, err = real_desk.once()
+    assert (first[0], code, out) == (0, 1, "")
+    assert "has not got on for 10m" in err
+    wait_until(lambda: any("alerts are NOT judged" in title for title in real_desk.titles()))
+    assert real_desk.once()[0] == 0
 
 
 @pytest.mark.parametrize("how", ["once", "daemon"])

@@ -53,6 +53,24 @@ def test_labels_of_rules_can_be_matched():
 
 
 @pytest.mark.parametrize(
+    ("words", "note"),
+    [
+        pytest.param(["rule=flor"], "note: rule=flor matches no rule", id="rule"),
+        pytest.param(["account=x*", "rule=*"], "note: account=x* matches no account", id="account"),
+        pytest.param(["rule=avail*", "account=main"], "", id="both-are-there"),
+        pytest.param(["rule=blind"], "", id="built-in"),
+        pytest.param(["severity=warning"], "", id="another-label"),
+    ],
+)
+def test_a_silence_that_matches_nothing_says_so_when_it_is_made(desk, words, note):
+    desk.once()
+    code, out, _ = desk.run("silence", "add", *words, "--for", "1h", "--reason", "r")
+    assert code == 0
+    assert out.count("note:") == bool(note)
+    assert note in out
+
+
+@pytest.mark.parametrize(
     ("duration", "reason", "message"),
     [
         ("2", "x", "not a duration"),

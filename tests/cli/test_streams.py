@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shlex
+import signal
 import subprocess
 import sys
 
 import pytest
 
-from tests.support.desk import falling
+from tests.support.desk import falling, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -72,6 +75,55 @@ def test_a_cycle_does_its_whole_work_all_the_same(shell, desk, redirection):
     code, _, _ = shell("run --once", redirection)
     assert code == 0
     assert any("CRITICAL" in title for title in desk.titles())
+
+
+@pytest.fixture
+def stuck():
+    """A pipe that is full, and nobody reads it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 1024)
+    os.set_blocking(writer, True)
+    yield writer
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("which", ["stdout", "stderr", "both"])
+def test_a_cycle_whose_output_nobody_reads_does_its_work_and_ends(desk, stuck, which):
+    desk.exchange.wallet = falling("200")
+    streams = {"stdout": stuck, "stderr": stuck}
+    if which != "both":
+        streams = {which: stuck}
+    process = desk.start("--log-level", "debug", "run", "--once", **streams)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert any("CRITICAL" in title for title in desk.titles())
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_a_daemon_whose_log_nobody_reads_judges_tells_and_ends(desk, stuck, level):
+    desk.write(blind_after="1s")
+    process = desk.start("--log-level", level, "run", stdout=stuck, stderr=stuck)
+    for available, count in (("900", 1), ("200", 2), ("2000", 3)):
+        desk.exchange.wallet = falling(available)
+        wait_until(lambda count=count: len(desk.titles()) == count)
+    # the last resort says what it did in the log, too
+    (desk.folder / "alerting.db").unlink()
+    (desk.folder / "alerting.db").mkdir()
+    wait_until(lambda: any("NOT judged" in title for title in desk.titles()))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_a_start_that_fails_ends_though_nobody_reads_why(desk, stuck):
+    desk.path.write_text("nonsense: 1\n" * 2000, encoding="utf-8")
+    process = desk.start("run", stdout=stuck, stderr=stuck)
+    process.communicate(timeout=20)
+    assert process.returncode == 2
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])

@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from alerting import redaction
-from alerting.config.load import Depth, load_config
+from alerting.config.load import Depth, Secrets, load_config
 from alerting.config.settings import HeartbeatSettings
 from alerting.engine.feeds import Scope
 from alerting.engine.model import Severity
@@ -387,7 +388,7 @@ FAULTS = {
         "FILE:11:5: rules.0: has no threshold; one of above and below is needed",
     ],
     "not-a-mapping": [
-        "FILE:1:1: must be a mapping with the keys poll, accounts, receivers, routes, flapping, rules, builtin, heartbeat, history, templates, state, deliver_within, not a list",
+        "FILE:1:1: must be a mapping with the keys poll, accounts, receivers, routes, flapping, rules, builtin, heartbeat, history, templates, state, state_file, deliver_within, not a list",
     ],
     "not-utf8": [
         "FILE:1:6: is not UTF-8; save it as UTF-8",
@@ -509,7 +510,7 @@ FAULTS = {
         "FILE:15:11: builtin.blnd: unknown key; did you mean 'blind'?",
     ],
     "unknown-key-without-neighbour": [
-        "FILE:15:1: zzz: unknown key; known: accounts, builtin, deliver_within, flapping, heartbeat, history, poll, receivers, routes, rules, state, templates",
+        "FILE:15:1: zzz: unknown key; known: accounts, builtin, deliver_within, flapping, heartbeat, history, poll, receivers, routes, rules, state, state_file, templates",
     ],
     "unknown-severity-in-builtin": [
         "FILE:15:29: builtin.blind.severity: 'fatal' is not one of info, warning, critical",
@@ -887,3 +888,34 @@ def test_loading_the_module_brings_no_http_client():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+# ── where the state is ──────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("secrets", Secrets)
+def test_the_state_s_path_may_name_variables_whether_or_not_secrets_are_read(
+    load, tmp_path, secrets
+):
+    loaded = load('state: "${FOLDER}/state.db"\n', secrets=secrets, FOLDER="there")
+    assert loaded.state == tmp_path / "there" / "state.db"
+
+
+@pytest.mark.parametrize("secrets", Secrets)
+def test_a_file_may_say_where_the_state_is(load, tmp_path, secrets):
+    (tmp_path / "where.txt").write_text("/var/lib/alerting.db\n", encoding="utf-8")
+    loaded = load("state_file: where.txt\n", secrets=secrets)
+    assert loaded.state == Path("/var/lib/alerting.db")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('state: "${NONE}/a"\n', "state: the environment variable NONE is not set"),
+        ("state_file: none.txt\n", "state_file: the file"),
+        ("state: a\nstate_file: b\n", "state_file: excludes state; keep one of the two"),
+    ],
+)
+def test_a_state_that_is_nowhere_is_a_problem(load, text, message):
+    (problem, *_) = messages(load, text, secrets=Secrets.IGNORED)
+    assert message in problem

@@ -169,11 +169,11 @@ def test_an_alert_can_be_silenced_by_its_id():
 REPEATED = make_ruleset(LADDER, routes=(make_route("desk", repeat=30),))
 
 
-def acked(simulation):
+def acked(simulation, until=None):
     (alert,) = simulation.states()
     ack = Ack(
         fingerprint=alert.fingerprint, episode=alert.episode, severity=alert.severity,
-        at=T0, author="me",
+        at=T0, author="me", until=until,
     )  # fmt: skip
     simulation.memory = replace(simulation.memory, acks={alert.fingerprint: ack})
     return simulation
@@ -204,6 +204,17 @@ def acked(simulation):
 def test_an_acknowledged_alert(tokens, expected):
     simulation = acked(play(Simulation(REPEATED), "900"))
     assert brief(play(simulation, tokens, start=at(1)))[1:] == expected
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [(3, [(45, "repeat"), (75, "repeat")]), (4, [(60, "repeat")]), (99, [])],
+)
+def test_an_acknowledgement_for_a_while_is_over_then(until, expected):
+    """Reminders are due every 30 s."""
+    simulation = acked(play(Simulation(REPEATED), "900"), until=at(until))
+    assert brief(play(simulation, "900 900 900 900 900", start=at(1)))[1:] == expected
+    assert bool(simulation.memory.acks) == (expected == [])
 
 
 def test_acknowledged_as_critical_it_eases_without_reminders_until_it_is_critical_again():

@@ -189,6 +189,8 @@ def test_when_a_ping_is_due(since, every, jitter, expected):
         pytest.param(Reply(301, headers={"Location": "/x"}), "it answered 301", id="301"),
         pytest.param(Reply(404), "it answered 404", id="404"),
         pytest.param(Reply(503), "it answered 503", id="503"),
+        pytest.param(Reply(407), "the proxy asks for a login (407)", id="407"),
+        pytest.param(Reply(511), "the network of this machine asks for a login (511)", id="511"),
         pytest.param(hang_up, "connection lost", id="hang-up"),
         pytest.param(drip_body, None, id="its-body-does-not-matter"),
     ],

@@ -196,6 +196,30 @@ def test_unreachable_means_certainly_not_arrived(network, serve):
 
 
 @pytest.mark.parametrize(
+    ("status", "words"),
+    [(407, "the proxy asks for a login"), (511, "the network of this machine asks for a login")],
+)
+@pytest.mark.parametrize("url", [SLACK, TELEGRAM, DISCORD], ids=["slack", "telegram", "discord"])
+def test_who_stands_in_between_and_wants_a_login_does_not_kill_a_message(serve, url, status, words):
+    serve(HOSTS[url], Reply(status))
+    attempt = send(url)
+    assert (attempt.outcome, attempt.reason) == (TRANSIENT, f"not reached: {words} ({status})")
+
+
+@pytest.mark.parametrize("error", [OSError(24, "Too many open files"), MemoryError()])
+def test_what_runs_out_on_this_machine_does_not_kill_a_message(network, error):
+    notifier = build_notifier(receiver("json://127.0.0.1:1/"), timing=FAST)
+
+    def exhausted(**_kwargs):
+        raise error
+
+    notifier._plugin.notify = exhausted
+    attempt = notifier.send(message(notifier))
+    assert attempt.outcome is UNKNOWN
+    assert attempt.reason.startswith("could not be sent: ")
+
+
+@pytest.mark.parametrize(
     "setup",
     [
         pytest.param({"trusted": False}, id="unknown-authority"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import os
 
 import pytest
 
@@ -95,6 +96,36 @@ def test_mail_without_starttls_sends_neither_password_nor_message(mail):
     attempt = send(mail(inbox, mode="none"), MAIL)
     assert (attempt.outcome, inbox.messages) == (PERMANENT, [])
     assert "STARTTLS" in attempt.reason
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("mode", ["starttls", "ssl"])
+def test_mail_trusts_whom_the_other_receivers_trust(mail, monkeypatch, name, mode):
+    pem = os.environ[name]
+    for other in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(other)
+    inbox = servers.Inbox()
+    url = mail(inbox, mode)
+    assert send(url, MAIL).outcome is TRANSIENT
+    monkeypatch.setenv(name, pem)
+    assert send(url, MAIL).outcome is ACCEPTED
+
+
+def test_mail_names_a_bundle_that_is_gone(mail, monkeypatch):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    inbox = servers.Inbox()
+    attempt = send(mail(inbox), MAIL)
+    assert (attempt.outcome, inbox.messages) == (TRANSIENT, [])
+    text = "not reached: the CA bundle SSL_CERT_FILE=/nowhere/ca.pem does not exist"
+    assert attempt.reason == text
+
+
+def test_mail_goes_out_where_the_bundle_that_is_gone_is_not_needed(mail, monkeypatch):
+    # SSL_CERT_FILE, which OpenSSL hears by itself, vouches for the server
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
+    assert send(mail(servers.Inbox()), MAIL).outcome is ACCEPTED
 
 
 def test_mail_to_an_untrusted_server_sends_nothing(mail):

@@ -6,18 +6,21 @@ import os
 import threading
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alerting.errors import LoopError, StoreError
 from alerting.loops import Duty
+from alerting.messages.formats import Format
+from alerting.notify.attempts import broken
 from alerting.notify.last_resort import Emergency
 from alerting.notify.receivers import build_notifier
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
 from alerting.sandbox.inbox import Inbox
 from tests.support.factories import T0
-from tests.support.fakes import FakeClock
+from tests.support.fakes import FakeClock, FakeMonotonic
 
 FULL = StoreError("state file /x/alerting.db: database or disk is full")
 
@@ -46,7 +49,7 @@ class Bell:
         return self.emergency
 
     def heard(self):
-        self.emergency.wait(seconds=5)
+        self.emergency.wait()
         return [message.title.split()[0] for message in self.inbox.received]
 
 
@@ -89,7 +92,7 @@ def test_a_changed_rules_file_changes_who_is_told_and_what_is_watched(bell):
         after = timedelta(minutes=1)
         bell.emergency.take_over({"phone": phone}, after=after, watched={"side"})
         bell.at(3).report("side", None)
-        bell.emergency.wait(seconds=5)
+        bell.emergency.wait()
         assert [message.title.split()[0] for message in other.received] == ["RESOLVED"]
     assert bell.heard() == ["CRITICAL"]
 
@@ -98,7 +101,7 @@ def test_cron_tells_after_blind_after_hourly_and_when_it_is_over(bell):
     for minute in range(130):
         bell.start()
         bell.at(minute).give_up(FULL)
-        bell.emergency.wait(seconds=5)
+        bell.emergency.wait()
     assert bell.heard() == ["CRITICAL"] * 3
     bell.start()
     bell.at(130).report("cycle", None)
@@ -122,7 +125,7 @@ def test_where_no_stamp_can_be_made_each_failing_start_tells(bell, monkeypatch):
     for minute in range(2):
         bell.start()
         bell.at(minute).give_up(FULL)
-        bell.emergency.wait(seconds=5)
+        bell.emergency.wait()
     assert bell.heard() == ["CRITICAL"] * 2
 
 
@@ -222,11 +225,91 @@ def test_where_no_thread_is_to_be_had_it_is_sent_without_one(bell, monkeypatch):
     assert [message.title.split()[0] for message in bell.inbox.received] == ["CRITICAL"]
 
 
+# ── in the time that each service has ────────────────────────────────────────
+
+MAIL_URL = "mailto://127.0.0.1:1/?from=a@example.org&to=b@example.org"
+
+
+class Slow:
+    """A thread that tells somebody, for so many seconds of the machine's clock."""
+
+    def __init__(self, machine, seconds, waited):
+        self.machine, self.seconds, self.waited = machine, seconds, waited
+
+    def join(self, most):
+        self.waited.append(most)
+        self.machine.now += min(self.seconds, most)
+
+
+@pytest.mark.parametrize(
+    ("lasting", "expected"),
+    [
+        pytest.param((12, 12), [60, 48], id="a-mail-server-that-greets-late"),
+        pytest.param((999, 999, 1), [60, 0, 0], id="who-hangs-for-good"),
+    ],
+)
+def test_a_process_that_ends_gives_its_last_message_the_time_of_the_slowest_service(
+    bell, monkeypatch, lasting, expected
+):
+    machine, waited = FakeMonotonic(), []
+    monkeypatch.setattr("alerting.notify.last_resort.time", SimpleNamespace(monotonic=machine))
+    bell.emergency._threads = [Slow(machine, seconds, waited) for seconds in lasting]
+    bell.emergency.wait()
+    assert waited == expected
+
+
+def limits(bell, monkeypatch, urls):
+    """Seconds that each of these receivers is given at most, and all together if each hangs."""
+    found, machine = {}, FakeMonotonic()
+
+    class Hanging:
+        format, room = Format.CHAT, None
+
+        def __init__(self, seconds):
+            self.seconds = seconds
+
+        def send(self, _message):
+            machine.now += self.seconds
+            return broken(TimeoutError())
+
+    def build(receiver, **more):
+        notifier = build_notifier(receiver, **more)
+        total = notifier._total if receiver.name == "mail" else notifier._timing.total
+        found[receiver.name] = round(total.total_seconds(), 3)
+        return Hanging(found[receiver.name])
+
+    monkeypatch.setattr("alerting.notify.last_resort.build_notifier", build)
+    monkeypatch.setattr("alerting.notify.last_resort.time", SimpleNamespace(monotonic=machine))
+    settings = {name: ReceiverSettings(name=name, url=Secret(url)) for name, url in urls.items()}
+    bell.emergency.take_over(settings, after=timedelta(minutes=2), watched=())
+    began = machine.now
+    bell.at(0).report("main", FULL, lasting=timedelta(minutes=2))
+    for thread in bell.emergency._threads:
+        thread.join()
+    return found, machine.now - began
+
+
+def test_a_direct_message_has_the_time_that_its_service_ordinarily_has(bell, monkeypatch):
+    urls = {"mail": MAIL_URL, "desk": bell.inbox.url("desk")}
+    assert limits(bell, monkeypatch, urls)[0] == {"mail": 60, "desk": 30}
+
+
+def test_without_threads_all_together_have_a_minute(bell, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    urls = {"mail": MAIL_URL, **{f"desk{n}": bell.inbox.url("desk") for n in range(5)}}
+    found, lasted = limits(bell, monkeypatch, urls)
+    assert found == dict.fromkeys(urls, 10)
+    assert round(lasted) == 60
+
+
 def test_whatever_one_receiver_raises_the_others_are_told(bell, monkeypatch):
-    def build(receiver):
+    def build(receiver, **more):
         if receiver.name == "dead":
             raise SystemExit
-        return build_notifier(receiver)
+        return build_notifier(receiver, **more)
 
     monkeypatch.setattr("alerting.notify.last_resort.build_notifier", build)
     bell.at(0).report("main", FULL, lasting=timedelta(minutes=2))
@@ -236,7 +319,8 @@ def test_whatever_one_receiver_raises_the_others_are_told(bell, monkeypatch):
 def test_what_nobody_took_is_told_again_after_a_minute(bell, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
-            "alerting.notify.last_resort.build_notifier", lambda _: (_ for _ in ()).throw(OSError())
+            "alerting.notify.last_resort.build_notifier",
+            lambda *_, **__: (_ for _ in ()).throw(OSError()),
         )
         bell.at(2).report("main", FULL, lasting=timedelta(minutes=2))
         assert bell.heard() == []

@@ -26,7 +26,7 @@ from alerting.redaction import Secret
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
 from alerting.service.cycle import Cycle
-from alerting.service.process import StateLock
+from alerting.service.lock import StateLock
 from alerting.store.migrations import APPLICATION_ID
 from alerting.store.state import Store
 from tests.support.crash import Manner, Receiver

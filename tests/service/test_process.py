@@ -2,244 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import sqlite3
-import subprocess
-import sys
 import threading
 from datetime import timedelta
 
-import pytest
-
-from alerting.errors import StateBusyError, StoreError
-from alerting.service.process import HardEnd, HolderHangsError, StateLock
-from alerting.store.state import HOLDER, Store, holder_of
-from tests.support.factories import T0
-from tests.support.fakes import FakeMonotonic
+from alerting.service.process import HardEnd
 from tests.support.waiting import wait_until
-
-
-def assert_busy(path, words="pid"):
-    with pytest.raises(StateBusyError, match=words), StateLock(path, now=T0):
-        pass
-
-
-def assert_free(path):
-    with StateLock(path, now=T0):
-        pass
-
-
-def hard_link(path, folder):
-    other = folder / "hard.db"
-    other.hardlink_to(path)
-    return other
-
-
-def symbolic_link(path, folder):
-    other = folder / "soft.db"
-    other.symlink_to(path)
-    return other
-
-
-def relative_link_to_a_link(path, folder):
-    (folder / "sub").mkdir()
-    other = folder / "sub" / "soft.db"
-    other.symlink_to("../soft.db")
-    symbolic_link(path, folder)
-    return other
-
-
-def linked_folder(path, folder):
-    (folder / "elsewhere").symlink_to(path.parent)
-    return folder / "elsewhere" / path.name
-
-
-def dotted(path, folder):
-    return folder / "." / ".." / folder.name / path.name
-
-
-NAMES = [symbolic_link, relative_link_to_a_link, linked_folder, dotted]
-
-
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "alerting.db"
-    Store(path).close()
-    return path
-
-
-def test_only_one_process_holds_the_lock(path):
-    with StateLock(path, now=T0):
-        assert_busy(path, rf"\(pid {os.getpid()} since 2026-01-01T00:00:00Z\); nothing was done")
-    assert_free(path)
-
-
-def test_a_file_that_is_not_there_yet_is_locked_all_the_same(tmp_path):
-    path = tmp_path / "new.db"
-    with StateLock(path, now=T0):
-        assert_busy(path)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_is_locked_under_each_of_its_names(path, tmp_path, name):
-    other = name(path, tmp_path)
-    with StateLock(path, now=T0):
-        assert_busy(other, rf"pid {os.getpid()} since 2026")
-    with StateLock(other, now=T0):
-        assert_busy(path, rf"pid {os.getpid()} since 2026")
-    assert_free(path)
-
-
-def test_a_link_to_a_file_that_is_not_there_yet_has_its_lock(tmp_path):
-    path = tmp_path / "new.db"
-    other = symbolic_link(path, tmp_path)
-    with StateLock(other, now=T0):
-        assert_busy(path)
-
-
-def test_a_hard_link_is_the_same_file_and_the_file_says_who_holds_it(path, tmp_path):
-    other = hard_link(path, tmp_path)
-    with StateLock(path, now=T0) as lock:
-        assert_busy(other, "unknown")
-        store = Store(path)
-        store.set_meta(HOLDER, lock.owner)
-        store.close()
-        holder = holder_of(other)
-        with pytest.raises(StateBusyError, match=lock.owner):
-            with StateLock(other, now=T0, holder=lambda: holder):
-                pass
-    assert_free(other)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"no database at all" * 99])
-def test_a_file_that_says_nothing_names_nobody(tmp_path, content):
-    path = tmp_path / "a%3f?#.db"
-    if content is not None:
-        path.write_bytes(content)
-    assert holder_of(path) is None
-    assert path.exists() is (content is not None)
-
-
-def test_a_lock_file_that_was_deleted_is_no_hole(path):
-    with StateLock(path, now=T0):
-        path.with_name("alerting.db.lock").unlink()
-        assert_busy(path, "unknown")
-        assert_busy(path, "unknown")  # under the new lock file too
-    assert_free(path)
-
-
-def test_a_lock_file_that_is_a_link_is_not_followed(path, tmp_path):
-    precious = tmp_path / "precious"
-    precious.write_text("precious" * 9, encoding="utf-8")
-    path.with_name("alerting.db.lock").symlink_to(precious)
-    with pytest.raises(StoreError, match="lock file"), StateLock(path, now=T0):
-        pass
-    assert precious.read_text(encoding="utf-8") == "precious" * 9
-
-
-@pytest.mark.parametrize("suffix", ["", ".lock"])
-@pytest.mark.parametrize("kind", ["folder", "pipe"])
-def test_what_is_no_file_is_an_error_and_hangs_nobody(tmp_path, suffix, kind):
-    path = tmp_path / "alerting.db"
-    wrong = tmp_path / f"alerting.db{suffix}"
-    if kind == "pipe":
-        os.mkfifo(wrong)
-    else:
-        wrong.mkdir()
-    with pytest.raises(StoreError, match=r"regular file|Is a directory"), StateLock(path, now=T0):
-        pass
-    if suffix:
-        wrong.rmdir() if kind == "folder" else wrong.unlink()
-        assert_free(path)
-
-
-_HOLD = """
-import sys, time
-from datetime import UTC, datetime
-from pathlib import Path
-from alerting.service.process import StateLock
-from alerting.store.state import Store
-path = Path(sys.argv[1])
-with StateLock(path, now=datetime.now(UTC)):
-    store = Store(path)
-    print("held", flush=True)
-    number = 0
-    while True:
-        number += 1
-        store.set_meta("number", str(number))
-        time.sleep(0.01)  # SQLite queues nobody: a writer without a break lets no other in
-"""
-
-
-@pytest.mark.process
-@pytest.mark.parametrize("name", [hard_link, symbolic_link])
-def test_a_killed_holder_frees_it_and_sqlite_works_beneath_it(path, tmp_path, name):
-    """The lock on the file keeps none of SQLite's, and loses none of them."""
-    other = name(path, tmp_path)
-    for _ in range(3):
-        holder = subprocess.Popen(
-            [sys.executable, "-c", _HOLD, str(path)], stdout=subprocess.PIPE, text=True
-        )
-        assert holder.stdout.readline() == "held\n"
-        assert_busy(other, "unknown" if name is hard_link else f"pid {holder.pid}")
-        store = Store(path)
-        seen = set()
-        while len(seen) < 20:
-            seen.add(store.meta("number"))
-            store.set_meta("ours", "written")
-        holder.send_signal(signal.SIGKILL)
-        holder.communicate(timeout=20)
-        assert_free(other)
-        assert store.meta("ours") == "written"
-        store.close()
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-def test_a_holder_that_did_not_get_on_for_5_minutes_hangs(tmp_path):
-    path, machine = tmp_path / "alerting.db", FakeMonotonic()
-
-    def lock():
-        return StateLock(path, now=T0, monotonic=machine)
-
-    with lock() as holder:
-        machine.now += 299
-        with pytest.raises(StateBusyError, match=r"\(pid \d+ since 2026-01-01T00:00:00Z\)"), lock():
-            pass
-        machine.now += 1
-        with (
-            pytest.raises(HolderHangsError, match="has not got on for 5m: it hangs") as caught,
-            lock(),
-        ):
-            pass
-        assert caught.value.lasting == timedelta(minutes=5)
-        holder.renew()
-        with pytest.raises(StateBusyError), lock():
-            pass
-    with lock():
-        pass
-
-
-@pytest.mark.parametrize(
-    "left",
-    ["", "pid 1 since 2020-01-01T00:00:00Z\n", "pid 1\nnonsense\n", "pid 1\n99999999.000\n", "\n"],
-    ids=["nothing", "an-older-version", "nonsense", "another-boot", "empty-line"],
-)
-def test_of_a_holder_that_does_not_say_when_it_got_on_nobody_says_that_it_hangs(tmp_path, left):
-    path, machine = tmp_path / "alerting.db", FakeMonotonic()
-    with StateLock(path, now=T0, monotonic=machine):
-        (tmp_path / "alerting.db.lock").write_text(left)
-        machine.now += 9999
-        with pytest.raises(StateBusyError), StateLock(path, now=T0, monotonic=machine):
-            pass
 
 
 def test_a_block_that_hangs_ends_the_process_after_its_last_words():
     said, codes, gate = [], [], threading.Event()
     limit = timedelta(seconds=0.02)
-    with HardEnd(limit, last_words=said.append, exit_now=lambda c: (codes.append(c), gate.set())):
+    with HardEnd(
+        limit,
+        last_words=said.append,
+        words_within=limit,
+        exit_now=lambda c: (codes.append(c), gate.set()),
+    ):
         assert gate.wait(5)
     assert (said, codes) == ([limit], [1])
 
@@ -260,7 +38,8 @@ def test_last_words_that_hang_or_fail_do_not_keep_it():
 
 def test_a_block_that_ends_in_time_ends_nothing():
     codes = []
-    with HardEnd(timedelta(seconds=0.05), last_words=lambda _: None, exit_now=codes.append):
+    soon = timedelta(seconds=0.05)
+    with HardEnd(soon, last_words=lambda _: None, words_within=soon, exit_now=codes.append):
         pass
     threading.Event().wait(0.1)
     assert codes == []

@@ -15,6 +15,7 @@ from datetime import timedelta
 import pytest
 
 from alerting.cli import context
+from alerting.config.remembered import recall
 from alerting.config.settings import Config, HeartbeatSettings, PollSettings
 from alerting.engine.rules import Ruleset
 from alerting.exchanges.account import AccountSettings
@@ -293,6 +294,14 @@ def history_keep(desk):
     assert recorded() == before
 
 
+def kept(desk):
+    """What `status` and the like go by, should the file break."""
+    desk.begin()
+    wait_until(lambda: recall(desk.store) is not None)
+    desk.reload(more=TIGHTER)
+    wait_until(lambda: "tighter" in recall(desk.store).text)
+
+
 #: setting -> what shows that it takes effect
 SHOWN = {
     "poll.interval": interval,
@@ -319,6 +328,7 @@ SHOWN = {
     "heartbeat.url": heartbeat_url,
     "heartbeat.every": heartbeat_every,
     "history_keep": history_keep,
+    "kept": kept,
 }
 #: `state` is refused and told (tests/cli/test_processes.py); the others are no settings
 NONE = {"path", "state", "warnings", "accounts.name", "receivers.name"}

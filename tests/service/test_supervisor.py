@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
+import threading
 from datetime import timedelta
 
 import pytest
 
 from alerting.cli import context
-from alerting.errors import StoreError, UsageError
+from alerting.errors import StateBusyError, StoreError, UsageError
 from alerting.notify.last_resort import Emergency
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.sandbox.inbox import Inbox
+from alerting.service.lock import StateLock
 from alerting.store.outbox import Outbox
 from tests.support.broken_answers import as_script, broken_answers
 from tests.support.desk import TIGHTER, falling, wait_until, without_phone
@@ -97,6 +100,18 @@ def test_a_stop_during_the_start_is_not_lost(desk, monkeypatch, when):
     desk.ended()
 
 
+def test_a_daemon_under_which_a_second_one_came_to_the_same_state_ends_and_says_so(desk):
+    """Its folder was renamed, a backup put in its place, and a second process started on that."""
+    desk.begin()
+    other = desk.folder / "backup.db"
+    other.write_bytes((desk.folder / "alerting.db").read_bytes())
+    with StateLock(other, now=context.now()):
+        other.replace(desk.folder / "alerting.db")
+        desk.thread.join(20)
+    assert isinstance(desk.error, StateBusyError)
+    assert "another alerting process works on this state by now" in str(desk.error)
+
+
 # ── receivers that leave and come back ──────────────────────────────────────
 
 
@@ -157,19 +172,23 @@ def test_150_broken_answers_resolve_nothing_and_crash_nothing(desk, caplog):
     assert [record for record in ours if record.exc_info] == []
 
 
+def damage(desk, account):
+    connection = sqlite3.connect(desk.folder / "alerting.db", timeout=20)
+    with connection:
+        connection.execute(
+            "INSERT OR REPLACE INTO accounts (name, document, evaluated_at) VALUES (?, '{', 0)",
+            (account,),
+        )
+    connection.close()
+
+
 @pytest.mark.parametrize("damaged", ["", "old"], ids=["the-programs-own", "an-account-that-left"])
 def test_damage_in_what_no_poll_reads_is_told_and_keeps_no_other_alert_back(desk, damaged):
     """Judging accounts works, so nobody else would notice."""
     desk.write(blind_after="500ms")
     desk.exchange.wallet = falling("2000")
     desk.begin()
-    connection = sqlite3.connect(desk.folder / "alerting.db", timeout=20)
-    with connection:
-        connection.execute(
-            "INSERT OR REPLACE INTO accounts (name, document, evaluated_at) VALUES (?, '{', 0)",
-            (damaged,),
-        )
-    connection.close()
+    damage(desk, damaged)
     desk.path.write_text("nonsense: 1\n", encoding="utf-8")
     desk.told("state file unusable")
     if damaged:
@@ -177,14 +196,112 @@ def test_damage_in_what_no_poll_reads_is_told_and_keeps_no_other_alert_back(desk
     desk.end()
 
 
-def test_a_reload_while_the_state_is_unusable_is_told_before_the_daemon_ends(desk, caplog):
-    """Maybe nobody starts it again."""
+def test_an_account_that_left_and_is_damaged_keeps_no_daemon_from_its_start(desk):
+    desk.write(blind_after="500ms")
     desk.exchange.wallet = falling("2000")
     desk.begin()
+    desk.end()
+    damage(desk, "old")
+    desk.begin(wait=False)
+    desk.exchange.wallet = falling("900")
+    desk.told("available-balance-floor")
+    desk.told("state file unusable")
+    desk.end()
+
+
+class Manager:
+    """systemd's end of the notify socket."""
+
+    def __init__(self, folder):
+        self.path = str(folder / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.settimeout(20)
+
+    def said(self, word):
+        while word not in (text := self.socket.recv(1000).decode()):
+            pass
+        return text
+
+
+def test_a_daemon_that_ends_while_it_tells_asks_its_manager_for_the_time(desk, monkeypatch):
+    manager, gate = Manager(desk.folder), threading.Event()
+    monkeypatch.setattr(Running, "environment", {"NOTIFY_SOCKET": manager.path})
+
+    def fails(*_args, **_more):
+        raise StoreError("state file x: disk I/O error")
+
+    def slow(_emergency, *_args, **_more):
+        gate.wait(20)
+
+    desk.begin()
+    monkeypatch.setattr("alerting.service.supervisor.build_clients", fails)
+    monkeypatch.setattr(Emergency, "_send_one", slow)
+    desk.signals.hang_up()
+    text = manager.said("EXTEND_TIMEOUT_USEC=65000000")
+    gate.set()
+    desk.thread.join(20)
+    manager.socket.close()
+    assert text.startswith("WATCHDOG=1\n")
+
+
+@pytest.fixture
+def broken(desk, caplog):
+    """A daemon whose state file is garbage; `mended()` puts the good one back."""
+    desk.write(blind_after="500ms")
+    desk.exchange.wallet = falling("1500")
+    desk.begin()
+    state, good = desk.folder / "alerting.db", desk.folder / "good.db"
+    good.write_bytes(state.read_bytes())
     garbage = desk.folder / "garbage"
     garbage.write_bytes(b"this is no database " * 500)
-    garbage.replace(desk.folder / "alerting.db")
+    garbage.replace(state)
     wait_until(lambda: "this poll is not judged" in caplog.text)
+    desk.mended = lambda: good.replace(state)
+    return desk
+
+
+def test_a_reload_waits_until_the_state_can_be_used_and_the_old_rules_go_on(broken, caplog):
+    broken.write(more=TIGHTER, blind_after="500ms")
+    wait_until(lambda: "the changed rules file waits for that" in caplog.text)
+    broken.told("state file unusable")
+    asked = broken.exchange.requests
+    wait_until(lambda: broken.exchange.requests > asked)
+    assert broken.reloads() == 0
+    broken.mended()
+    broken.told("WARNING", "tighter")
+    broken.told("RESOLVED", "state file unusable")
+    broken.end()
+    assert broken.reloads() == 1
+
+
+def test_what_became_of_a_file_that_waits_counts(broken, caplog):
+    broken.write(more=TIGHTER)
+    wait_until(lambda: "the changed rules file waits for that" in caplog.text)
+    broken.write(more="    severty: info\n")
+    wait_until(lambda: "the rules file is not taken over" in caplog.text)
+    broken.mended()
+    broken.told("config-invalid")
+    broken.end()
+    assert broken.reloads() == 0
+
+
+def test_a_stop_while_a_changed_file_waits_is_heard(broken, caplog):
+    broken.signals.hang_up()
+    wait_until(lambda: "the changed rules file waits for that" in caplog.text)
+    broken.end()
+
+
+def test_a_state_that_fails_in_the_midst_of_a_reload_is_told_before_the_daemon_ends(
+    desk, monkeypatch
+):
+    """Maybe nobody starts it again."""
+    desk.begin()
+
+    def fails(*_args, **_more):
+        raise StoreError("state file x: disk I/O error")
+
+    monkeypatch.setattr("alerting.service.supervisor.build_clients", fails)
     desk.signals.hang_up()
     desk.thread.join(20)
     assert isinstance(desk.error, StoreError)

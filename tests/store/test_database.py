@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from alerting.errors import StateBusyError, StoreError
-from alerting.service.process import StateLock
+from alerting.service.lock import StateLock
 from alerting.store.database import peek
 from alerting.store.state import Store
 from tests.support.factories import T0, S

@@ -152,7 +152,7 @@ def alerts_of(store):
 
 
 def test_it_is_brought_to_the_present_schema(store, path):
-    assert query(path, "PRAGMA user_version") == [(3,)]
+    assert query(path, "PRAGMA user_version") == [(4,)]
     tables = {
         name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
     }

@@ -43,6 +43,19 @@ def test_the_engine_sees_silences_and_acknowledgements(store):
     assert memory.acks == {fp: replace(ack, episode=2, at=T0 + S)}
 
 
+def test_an_acknowledgement_for_a_while_is_taken_back_once(store):
+    (fp,) = see(store, "900", T0).memory.alerts
+    ack = Ack(
+        fingerprint=fp, episode=1, severity=Severity.WARNING, at=T0, author="me", until=T0 + M
+    )
+    store.acknowledge(replace(ack, until=None))
+    store.acknowledge(ack)
+    assert store.memory("main").acks == {fp: ack}
+    assert store.unacknowledge(fp)
+    assert not store.unacknowledge(fp)
+    assert store.memory("main").acks == {}
+
+
 def test_a_silence_is_removed_once(store):
     number = store.add_silence(SILENCE)
     assert store.remove_silence(number)

@@ -76,14 +76,14 @@ class Desk:
             **more,
         }
 
-    def start(self, *args, **environ):
+    def start(self, *args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **environ):
         return subprocess.Popen(
             [sys.executable, "-m", "alerting", "-c", str(self.path), *args],
             cwd=self.folder,
             env=self.environ(**environ),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
         )
 

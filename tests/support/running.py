@@ -33,6 +33,8 @@ class Running(Desk):
     thread = None
     #: what the environment says otherwise
     more: Mapping[str, str] = MappingProxyType({})
+    #: the daemon's own
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def load(self):
         return load_config(self.path, environ=self.environ(**self.more))
@@ -55,7 +57,7 @@ class Running(Desk):
 
         def run():
             try:
-                supervisor.run(reloader=reloader, environ={}, listen=None)
+                supervisor.run(reloader=reloader, environ=self.environment, listen=None)
             except BaseException as error:
                 self.error = error
 

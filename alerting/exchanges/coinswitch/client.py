@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
@@ -30,14 +31,14 @@ from alerting.exchanges.rate_limit import Pace
 from alerting.exchanges.strict_json import AnswerError, decode
 from alerting.net.adapter import DeadlineAdapter
 from alerting.net.deadline import Deadline
-from alerting.net.failures import causes, retry_after, sentence
-from alerting.net.hosts import host_of, is_loopback
+from alerting.net.failures import causes, in_between, retry_after, sentence, unfinished
+from alerting.net.hosts import host_of
 from alerting.redaction import REDACTOR
 from alerting.units import ZERO, format_duration
 
 MAX_BODY = 4 * 1024 * 1024
 MAX_ERROR_BODY = 64 * 1024
-#: a clock that is off by more than this is named as the cause of a 401
+#: a clock that is off by more than this is named as the cause of a refusal
 CLOCK_TOLERANCE = timedelta(seconds=5)
 DEFAULT_RETRY_AFTER = timedelta(seconds=60)
 SHORTEST_RETRY_AFTER = timedelta(seconds=1)
@@ -117,6 +118,8 @@ _WIRE_ERRORS = (
     # a host or a header that cannot be encoded
     ValueError,
 )
+# What the exchange may say of a request that was signed for another time.
+_MAY_BE_THE_CLOCK = frozenset({400, 401, 403, 422})
 _DROPPED = (
     http.client.RemoteDisconnected,
     ConnectionResetError,
@@ -304,7 +307,6 @@ class WalletClient:
                 timeout=(self._deadline.remaining(), self._deadline.remaining()),
                 allow_redirects=False,
                 stream=True,
-                proxies=_no_proxy_for(self._host),
             )
         except _WIRE_ERRORS as error:
             dropped = any(isinstance(cause, _DROPPED) for cause in causes(error))
@@ -335,7 +337,7 @@ class WalletClient:
         if self._deadline.cancelled:
             text = "cancelled"
         elif self._deadline.expired:
-            text = f"no complete answer from {self._host} within {limit}"
+            text = unfinished(error, host=self._host, limit=limit)
         else:
             text = sentence(error, host=self._host, limit=limit)
         return _PollError(FailureKind.NETWORK, text)
@@ -344,50 +346,47 @@ class WalletClient:
 
     def _refusal(self, answer: _Answer) -> _PollError:
         status = answer.status
-        if status == 401:
-            return self._unauthorised(answer)
-        if status == 403:
-            return self._forbidden(answer)
+        if status in _MAY_BE_THE_CLOCK:
+            return self._not_accepted(answer)
         if status == 429:
             return self._limited(answer)
+        nearer = in_between(status)
+        if nearer is not None:
+            return _PollError(FailureKind.NETWORK, nearer)
         if 500 <= status < 600:
             return self._down(answer)
-        if status == 407:
-            return _PollError(FailureKind.NETWORK, "the proxy asks for a login (407)")
         if 300 <= status < 400:
             return _PollError(FailureKind.NETWORK, _redirect_text(answer))
         return _PollError(FailureKind.WRONG_SHAPE, f"unexpected answer {answer.said}")
 
-    def _unauthorised(self, answer: _Answer) -> _PollError:
-        off = self._clock_offset()
+    def _not_accepted(self, answer: _Answer) -> _PollError:
+        """The exchange says the same of a wrong key and of an epoch that is no longer true."""
+        off = self._clock_offset(answer)
         if off is not None and abs(off) > CLOCK_TOLERANCE:
             by = format_duration(timedelta(seconds=round(abs(off).total_seconds())))
             direction = "behind" if off > ZERO else "ahead of"
             text = f"this machine's clock is {by} {direction} the exchange's ({answer.said})"
             return _PollError(FailureKind.CLOCK, text)
-        clock = "the clock is right" if off is not None else "the clock could not be compared"
-        text = f"the exchange does not accept this key ({answer.said}); {clock}"
-        return _PollError(FailureKind.CREDENTIALS, text)
+        if answer.status == 401:
+            clock = "the clock is right" if off is not None else "the clock could not be compared"
+            text = f"the exchange does not accept this key ({answer.said}); {clock}"
+            return _PollError(FailureKind.CREDENTIALS, text)
+        if answer.status == 403:
+            return _forbidden(answer)
+        return _PollError(FailureKind.WRONG_SHAPE, f"unexpected answer {answer.said}")
 
-    def _clock_offset(self) -> timedelta | None:
+    def _clock_offset(self, refused: _Answer) -> timedelta | None:
         """Server time minus local time, as little as it can be; None where nobody tells it."""
-        before = self._clock()
+        signed, before = _instant(self._last_epoch), self._clock()
         try:
             answer = self._get(Endpoint.TIME, {})
         except _PollError:
-            return None
+            return _offset_by_date(refused, asked=signed)
         server = parse_server_time(answer.body) if answer.status == 200 else None
         if server is None:
-            return None
+            return _offset_by_date(refused, asked=signed)
         # the server read its clock somewhere between these two, however slow the answer was
         return min(server - before, ZERO) or max(server - answer.at, ZERO)
-
-    def _forbidden(self, answer: _Answer) -> _PollError:
-        if message_of(answer.body) is None:
-            text = "refused in front of the exchange (403)"
-            return _PollError(FailureKind.EXCHANGE_DOWN, text)
-        text = f"the exchange does not allow this ({answer.said})"
-        return _PollError(FailureKind.CREDENTIALS, text)
 
     def _limited(self, answer: _Answer) -> _PollError:
         wait = _retry_after(answer) or DEFAULT_RETRY_AFTER
@@ -415,6 +414,32 @@ def _read(response: requests.Response, limit: int) -> tuple[bytes, bool]:
     return bytes(body), True
 
 
+def _instant(epoch: int) -> datetime:
+    """The instant of an epoch in milliseconds."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=epoch)
+
+
+def _offset_by_date(answer: _Answer, *, asked: datetime) -> timedelta | None:
+    """As `_clock_offset`, by the Date of an answer; None where it has none of its own."""
+    if answer.headers.get("age", "0") != "0":
+        # it was kept by somebody in between, for so long
+        return None
+    try:
+        date = parsedate_to_datetime(answer.headers.get("date", ""))
+        date = date.replace(tzinfo=date.tzinfo or UTC)
+        # a Date is cut to whole seconds
+        return min(date + timedelta(seconds=1) - asked, ZERO) or max(date - answer.at, ZERO)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def _forbidden(answer: _Answer) -> _PollError:
+    if message_of(answer.body) is None:
+        return _PollError(FailureKind.EXCHANGE_DOWN, "refused in front of the exchange (403)")
+    text = f"the exchange does not allow this ({answer.said})"
+    return _PollError(FailureKind.CREDENTIALS, text)
+
+
 def _retry_after(answer: _Answer) -> timedelta | None:
     """What the answer asks for, a second at least; None where it asks for nothing readable."""
     wait = retry_after(answer.headers.get("retry-after", ""), now=answer.at)
@@ -425,11 +450,6 @@ def _redirect_text(answer: _Answer) -> str:
     host = host_of(answer.headers.get("location", ""))
     where = f"to host {host}" if host else f"({answer.status})"
     return f"redirect {where} not followed"
-
-
-def _no_proxy_for(host: str) -> dict[str, str] | None:
-    """Proxies of the environment are for the world outside, never for this machine."""
-    return {"no_proxy": host} if is_loopback(host) else None
 
 
 def _seconds(duration: timedelta) -> str:

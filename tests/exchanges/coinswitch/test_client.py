@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -211,6 +213,9 @@ FAILURES = [
         Special(status=403), DOWN, "refused in front of the exchange (403)", id="403 empty"
     ),
     pytest.param(html(407), NETWORK, "the proxy asks for a login (407)", id="407"),
+    pytest.param(
+        html(511), NETWORK, "the network of this machine asks for a login (511)", id="511"
+    ),
     pytest.param(said(400), SHAPE, 'unexpected answer 400 "Nope"', id="400"),
     pytest.param(html(404), SHAPE, "unexpected answer 404", id="404"),
     pytest.param(
@@ -364,6 +369,62 @@ def test_401_tells_clock_and_credentials_apart(exchange, off, kind, text):
     assert not any(name.startswith("x-auth") for name in asked.headers)
 
 
+REFUSALS = [said(400, "Nope"), said(401, "Nope"), said(403, "Nope"), said(422, "Nope")]
+
+
+@pytest.mark.parametrize("refusal", [*REFUSALS, html(403)], ids=lambda special: special.status)
+@pytest.mark.parametrize(
+    ("off", "words"), [(-75, "1m15s behind"), (7200, "2h ahead of")], ids=["behind", "ahead"]
+)
+def test_any_refusal_names_the_clock_where_it_is_off(exchange, refusal, off, words):
+    exchange.script = [refusal]
+    with client_of(exchange, clock=lambda: utc_now() + timedelta(seconds=off)) as client:
+        failure = client.poll().outcome
+    said_so = f'{refusal.status} "Nope"' if b"Nope" in refusal.answer else "403"
+    assert failure.text == f"this machine's clock is {words} the exchange's ({said_so})"
+    assert failure.kind is FailureKind.CLOCK
+
+
+def dated(special, seconds, **headers):
+    """An answer of a server whose clock is by so much ahead of this machine's."""
+    date = format_datetime(utc_now() + timedelta(seconds=seconds), usegmt=True)
+    return replace(special, headers={**special.headers, "Date": date, **headers})
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda special: special.status)
+@pytest.mark.parametrize(
+    ("seconds", "headers", "kind"),
+    [
+        pytest.param(90, {}, FailureKind.CLOCK, id="behind"),
+        pytest.param(-90, {}, FailureKind.CLOCK, id="ahead"),
+        pytest.param(-4, {}, None, id="right enough"),
+        pytest.param(-90, {"Age": "90"}, None, id="a kept answer"),
+    ],
+)
+def test_where_nobody_tells_the_time_the_answers_own_date_does(
+    exchange, refusal, seconds, headers, kind
+):
+    answer = dated(refusal, seconds, **headers)
+    exchange.script = lambda path: html(404) if path == TIME else answer
+    with client_of(exchange) as client:
+        failure = client.poll().outcome
+    assert (failure.kind is FailureKind.CLOCK) == (kind is FailureKind.CLOCK)
+    if kind is FailureKind.CLOCK:
+        # a second is what a Date is cut by
+        words = "behind" if seconds > 0 else "ahead of"
+        assert re.match(rf"this machine's clock is 1m(2[89]|30)s {words} the", failure.text)
+
+
+@pytest.mark.parametrize(
+    "date", ["", "soon", "Thu, 32 Jan 2970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"]
+)
+def test_a_date_that_is_none_is_no_clock(exchange, date):
+    refusal = said(401, Date=date)
+    exchange.script = lambda path: html(404) if path == TIME else refusal
+    with client_of(exchange) as client:
+        assert client.poll().outcome.text.endswith("the clock could not be compared")
+
+
 def test_slow_time_answer_is_not_taken_for_a_wrong_clock(exchange):
     # the clock moves by 20 s between any two readings, as if each request took so long
     start, reads = utc_now() - timedelta(seconds=30), iter(range(100))
@@ -461,6 +522,39 @@ def test_name_that_does_not_resolve(exchange, monkeypatch):
     with client_of(exchange, base_url="http://exchange.invalid") as client:
         failure = client.poll().outcome
     assert failure.text == "the name of exchange.invalid cannot be resolved"
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        pytest.param(errno.ENETUNREACH, "this machine has no network in which", id="no network"),
+        pytest.param(errno.EPERM, "this machine does not allow a connection to", id="firewall"),
+        pytest.param(errno.EMFILE, "this program has too many open files for", id="files"),
+    ],
+)
+def test_what_this_machine_refuses_is_not_blamed_on_the_exchange(
+    exchange, monkeypatch, number, words
+):
+    def refused(*_args):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Deadline, "_connected", refused)
+    with client_of(exchange) as client:
+        failure = client.poll().outcome
+    assert failure.kind is NETWORK
+    assert failure.text.startswith(words)
+
+
+def test_name_server_that_is_away_is_not_blamed_on_the_exchange(exchange, monkeypatch):
+    def unanswered(*_args, **_kwargs):
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unanswered)
+    with client_of(exchange, base_url="http://exchange.invalid") as client:
+        failure = client.poll().outcome
+    assert failure.text == (
+        "this machine's name server does not answer, so the name of exchange.invalid is not known"
+    )
 
 
 def test_black_hole_does_not_eat_the_time_of_the_next_address(exchange, monkeypatch):
@@ -1007,7 +1101,9 @@ def test_unreadable_bundle_is_a_failure(authority, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     with LoopbackExchange(tls=server_context(authority, "127.0.0.1")) as exchange:
         with client_of(exchange) as client:
-            assert client.poll().outcome.kind is NETWORK
+            failure = client.poll().outcome
+    text = "the CA bundle REQUESTS_CA_BUNDLE=/nowhere/ca.pem does not exist"
+    assert (failure.kind, failure.text) == (NETWORK, text)
 
 
 # ── proxies ─────────────────────────────────────────────────────────────────
@@ -1068,12 +1164,25 @@ def test_proxy_of_the_environment_is_used_under_the_deadline(authority, trusted,
     assert b"X-AUTH" not in asked[0]
 
 
+def test_certificate_that_comes_through_a_proxy_names_both(trusted, monkeypatch):
+    context = server_context(trustme.CA(), "exchange.invalid")
+    with LoopbackExchange(tls=context) as exchange, proxy(port_of(exchange)) as (url, _):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with client_of(exchange, base_url="https://exchange.invalid") as client:
+            text = client.poll().outcome.text
+    assert text.startswith("the TLS certificate of exchange.invalid is not valid: unable to get")
+    assert f"; judged by REQUESTS_CA_BUNDLE={os.environ['REQUESTS_CA_BUNDLE']}" in text
+    assert f"; through the proxy HTTPS_PROXY={url.replace('user:hunter2', '***')}" in text
+
+
 def test_proxy_that_refuses_is_named_without_its_password(exchange, monkeypatch):
     with proxy(port_of(exchange), b"HTTP/1.1 407 Login first\r\n\r\n") as (url, _):
         monkeypatch.setenv("HTTPS_PROXY", url)
         with client_of(exchange, base_url="https://exchange.invalid") as client:
             failure = client.poll().outcome
-    assert (failure.kind, failure.text) == (NETWORK, "the proxy does not connect to the exchange")
+    shown = url.replace("user:hunter2", "***")
+    text = f"the proxy HTTPS_PROXY={shown} does not accept its user and password (407)"
+    assert (failure.kind, failure.text) == (NETWORK, text)
 
 
 def test_this_machine_is_never_reached_by_a_proxy(exchange, monkeypatch):
