@@ -680,7 +680,7 @@ class World:
 
     @contextlib.contextmanager
     def _edited(self, change: dict) -> Iterator[None]:
-        # the next fault must not meet the reload: on a broken state that ends the program
+        # the next fault must not meet the reload: on a broken state that waits
         self._write_and_wait(**change)
         yield
         self._write_and_wait()
