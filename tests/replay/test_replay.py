@@ -297,7 +297,7 @@ def test_the_command_compares_and_limits(command):
     [
         pytest.param(["bad.jsonl"], 1, "alerting: bad.jsonl:2: ", id="bad-line"),
         pytest.param(["none"], 1, "alerting: none: there is no such file", id="no-file"),
-        pytest.param(["good.jsonl", "--from", "now"], 2, "--from 'now' is not", id="from"),
+        pytest.param(["good.jsonl", "--from", "soon"], 2, "--from 'soon' is not", id="from"),
         pytest.param(
             ["good.jsonl", "--timezone", "Kolkata"], 2, "'Kolkata' is no known time zone", id="zone"
         ),
