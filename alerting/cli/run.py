@@ -49,6 +49,7 @@ def add(commands: Commands) -> None:
 def _run(args: argparse.Namespace) -> int:
     from alerting.config.load import Depth
     from alerting.config.reload import Reloader
+    from alerting.service.process import share_one_heap
     from alerting.service.supervisor import Supervisor
 
     if args.dry_run:
@@ -73,6 +74,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         if args.once:
             return FINE if supervisor.run_once(show=_show) else FAILED
+        share_one_heap()
         supervisor.run(reloader=reloader, environ=os.environ, listen=args.listen)
     except StateBusyError as error:
         print(f"alerting: {error}", file=sys.stderr)

@@ -61,6 +61,7 @@ DOCUMENTED_WALLET: Final[Mapping[str, Any]] = {
 
 _WINDOW = timedelta(seconds=60)
 _REQUESTS_PER_WINDOW = 20
+_MOST_SEEN = 10_000
 _LARGEST_SKEW = timedelta(seconds=60)
 _SECRET_HEADERS = {"x-auth-apikey", "x-auth-signature", "authorization", "cookie"}
 
@@ -182,7 +183,7 @@ class LoopbackExchange(Served):
         self._wallet = b""
         self._script: Script | None = None
         self._queue: deque[Special | None] = deque()
-        self._seen: list[Seen] = []
+        self._seen: deque[Seen] = deque(maxlen=_MOST_SEEN)
         self._windows = _windows()
         self.wallet = wallet_body()
         super().__init__(_Server(self, port, tls), name="loopback")
@@ -227,7 +228,7 @@ class LoopbackExchange(Served):
 
     @property
     def requests(self) -> list[Seen]:
-        """All requests so far, in order."""
+        """The last requests, in order: all of them, but for an exchange that runs for weeks."""
         with self._lock:
             return list(self._seen)
 

@@ -89,8 +89,9 @@ class StateLock:
         self._name_fd = self._state_fd = -1
         self._itself = _Lock.NONE
         self._touch_due = 0.0
-        #: of state files that were replaced: to close one would end SQLite's locks on it
-        self._left: list[int] = []
+        #: of state files that were replaced and still have a name, and what came of locking them:
+        #: to close one would end SQLite's locks on it
+        self._left: list[tuple[int, _Lock]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -158,13 +159,27 @@ class StateLock:
         return True
 
     def _follow_state(self) -> None:
-        try:
-            fd = _opened(self._state, "state file", create=False)
-        except StoreError:
-            return
-        self._left.append(self._state_fd)
-        self._state_fd = fd
-        self._itself = self._lock_itself(fd)
+        back = next((each for each in self._left if _is_named(self._state, each[0])), None)
+        if back is not None:
+            # it was moved away and is put back: our own lock on it would keep us out
+            self._left.remove(back)
+            fd, itself = back
+        else:
+            try:
+                fd = _opened(self._state, "state file", create=False)
+            except StoreError:
+                return
+            itself = self._lock_itself(fd)
+        self._left.append((self._state_fd, self._itself))
+        self._state_fd, self._itself = fd, itself
+        self._forget_nameless()
+
+    def _forget_nameless(self) -> None:
+        """Let go of files that have no name any more: nobody else can open, so lock, them."""
+        nameless = [each for each in self._left if not os.fstat(each[0]).st_nlink]
+        for each in nameless:
+            self._left.remove(each)
+            os.close(each[0])
 
     def _refusal(self, found: str) -> StateBusyError | HolderHangsError:
         """Why the lock file's holder keeps us out, by what it wrote there."""
@@ -225,7 +240,7 @@ class StateLock:
         return _Lock.OURS
 
     def _release(self) -> None:
-        for fd in (self._name_fd, self._state_fd, *self._left):
+        for fd in (self._name_fd, self._state_fd, *(fd for fd, _ in self._left)):
             if fd >= 0:
                 os.close(fd)
         self._name_fd = self._state_fd = -1
@@ -258,7 +273,7 @@ def _lock_whole(fd: int) -> bool:
     return True
 
 
-def _is_named(path: Path, fd: int, *, missing: bool) -> bool:
+def _is_named(path: Path, fd: int, *, missing: bool = False) -> bool:
     """Whether the path names this file; `missing`: what to say if it names none."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(fd))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -245,6 +246,47 @@ def test_a_relative_path_in_a_deleted_folder_is_a_sentence(real_desk, option):
     assert process.returncode == 2
     assert "here.yaml cannot be found" in process.stderr
     assert "Traceback" not in process.stderr
+
+
+HEAPS = """
+import ctypes, sys, threading
+from alerting.service import supervisor
+
+def report(*_args, **_more):
+    gate = threading.Barrier(6)
+    def take():
+        kept = [bytes(2000) for _ in range(100)]
+        gate.wait()
+        gate.wait()
+    threads = [threading.Thread(target=take) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    gate.wait()
+    library = ctypes.CDLL(None)
+    library.fdopen.restype = ctypes.c_void_p
+    library.malloc_info(0, ctypes.c_void_p(library.fdopen(1, b"w")))
+    library.fflush(None)
+    gate.wait()
+
+supervisor.Supervisor.run = report
+from alerting.cli.main import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_the_daemons_threads_share_one_heap(real_desk):
+    """Each heap keeps what the largest work in it took: many of them grow for weeks."""
+    process = subprocess.run(
+        [sys.executable, "-c", HEAPS, "-c", str(real_desk.path), "run"],
+        check=False,
+        env=real_desk.environ(),
+        cwd=real_desk.folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert process.stdout.count("<heap nr=") == 1, process.stderr
 
 
 HANGING = """

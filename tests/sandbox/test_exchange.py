@@ -186,3 +186,11 @@ def test_made_up_wallet_locks_what_its_rows_hold():
         "total_position_margin": "150.5",
         "total_open_order_margin": "0.5",
     }
+
+
+def test_an_exchange_that_runs_for_weeks_keeps_the_last_requests_only(monkeypatch):
+    monkeypatch.setattr("alerting.sandbox.exchange._MOST_SEEN", 2)
+    with LoopbackExchange() as exchange:
+        for path in (TIME, WALLET, "/nothing"):
+            ask(exchange, path)
+        assert [seen.path for seen in exchange.requests] == [WALLET, "/nothing"]

@@ -371,6 +371,22 @@ def test_a_state_file_that_was_replaced_is_locked_too(housed, machine):
     assert_free(housed)
 
 
+def test_a_state_file_that_was_replaced_and_put_back_is_still_ours(housed, machine):
+    """Our own lock on the file of before is no other process, and no handle is left over."""
+    away = housed.with_name("away.db")
+    with StateLock(housed, now=T0, monotonic=machine) as holder:
+        handles = len(os.listdir("/proc/self/fd"))
+        for _ in range(2):
+            housed.rename(away)
+            housed.write_bytes(b"garbage")
+            assert holder.renew()
+            away.replace(housed)
+            assert holder.renew()
+        assert len(os.listdir("/proc/self/fd")) == handles
+        assert isinstance(seen_by_another(housed, machine), StateBusyError)
+    assert_free(housed)
+
+
 def test_a_holder_whose_folder_was_replaced_by_a_copy_holds_that_too(housed, machine):
     with StateLock(housed, now=T0, monotonic=machine) as holder:
         moved_away(housed)

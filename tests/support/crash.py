@@ -10,7 +10,7 @@ every alert follow from the script, and from them, by the contract's section 4, 
 What arrived is what the receivers wrote down when they had read a whole request.
 
 Retries and read timeouts are shortened in the child, so that a minute holds many of them; nothing
-else in it is touched.
+else in it is touched. The children are forks of a process that has loaded the program (nursery.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import random
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -32,11 +31,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alerting.sandbox.exchange import LoopbackExchange, Special, wallet_body
+from tests.support.nursery import Child, Nursery
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_CHILD = """
-import functools, sys
+_PREPARE = """
+import functools
 from datetime import timedelta
 from alerting.notify.dispatcher import Retries
 from alerting.notify.receivers import Timing
@@ -45,8 +45,6 @@ retries = Retries(first=timedelta(milliseconds=40), longest=timedelta(millisecon
 timing = Timing(read=timedelta(milliseconds=300))
 build.ReceiverWorker = functools.partial(build.ReceiverWorker, retries=retries)
 build.build_notifier = functools.partial(build.build_notifier, timing=timing)
-from alerting.cli.main import main
-sys.exit(main())
 """
 
 _RULES = """\
@@ -429,7 +427,7 @@ class World:
     """One state file, its exchanges and receivers, and the program that is killed over and over."""
 
     def __init__(self, mode: str, folder: Path, *, seed: int, root: Path = ROOT) -> None:
-        self.mode, self._folder, self._root = mode, folder, root
+        self.mode, self._folder = mode, folder
         self._rng = random.Random(f"{seed} {mode}")
         self.ledger = Ledger()
         self.calm = False
@@ -438,9 +436,12 @@ class World:
         self.figures = Figures()
         self._lock = threading.Lock()
         self._trap: _Trap | None = None
-        self._running: list[subprocess.Popen[str]] = []
+        self._running: list[Child] = []
         self._killed = False
         self._log = (folder / "log.txt").open("ab")
+        environ = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+        environ["PYTHONPATH"] = str(root)
+        self._nursery = Nursery(_PREPARE, folder=folder, environ=environ, log=self._log)
         self._stop = threading.Event()
         rngs = iter(random.Random(f"{seed} {mode} {n}") for n in range(10))
         self.accounts = [Account(name, self, next(rngs)) for name in ("main", "side")]
@@ -503,14 +504,14 @@ class World:
         """Choose how this life ends; the seconds after which it ends in any case."""
         kind = self._rng.choice(("any", "poll", "request", "answered"))
         if kind == "any":
-            return self._rng.uniform(0.0, 3.0 if self.mode == "daemon" else 1.2)
+            return self._rng.uniform(0.0, 1.0 if self.mode == "daemon" else 0.6)
         # a poll is judged and committed within some milliseconds, an accepted message is booked
         longest = {"poll": 0.04, "request": 0.0, "answered": 0.008}[kind]
         delay = self._rng.uniform(0.0, longest) if self._rng.random() < 0.8 else 0.0
-        most = {"poll": 2, "request": 4, "answered": 4}[kind] * (5 if self.mode == "daemon" else 1)
+        most = {"poll": 2, "request": 4, "answered": 4}[kind] * (3 if self.mode == "daemon" else 1)
         with self._lock:
             self._trap = _Trap(kind, self._rng.randint(1, most), delay)
-        return 4.0
+        return 2.0
 
     # ── the program ─────────────────────────────────────────────────────────
 
@@ -528,18 +529,9 @@ class World:
         (self._folder / "templates").mkdir()
         (self._folder / "templates" / "text.txt.j2").write_text(_TEMPLATE, encoding="utf-8")
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str) -> Child:
         """Start the program."""
-        environ = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
-        process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, "-c", str(self._folder / "rules.yaml"), *command],
-            cwd=self._folder,
-            env={**environ, "PYTHONPATH": str(self._root)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-        )
+        process = self._nursery.start("-c", str(self._folder / "rules.yaml"), *command)
         with self._lock:
             self._running.append(process)
         self.figures.starts += 1
@@ -547,7 +539,7 @@ class World:
 
     def _reap(self) -> list[str]:
         """Wait for all that runs; what they said on stdout."""
-        said = [process.communicate()[0] for process in self._running]
+        said = [process.said() for process in self._running]
         with self._lock:
             self.life += 1
             self._trap = None
@@ -573,7 +565,7 @@ class World:
         ends = began + (self._set_trap() if kill else 60.0)
         if not self.calm and self._rng.random() < 0.3:
             self.figures.overlaps += 1
-            time.sleep(self._rng.uniform(0.0, 1.0))
+            time.sleep(self._rng.uniform(0.0, 0.3))
             self.start("run", "--once")
         processes = list(self._running)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -651,6 +643,7 @@ class World:
         self._stop.set()
         self._kill(self.life)
         self._reap()
+        self._nursery.close()
         for receiver in self.receivers.values():
             receiver.close()
         self._log.close()
