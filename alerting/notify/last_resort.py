@@ -126,7 +126,12 @@ class Emergency:
         self._send(call)
 
     def give_up(
-        self, error: AlertingError, *, lasting: timedelta = timedelta(), at_once: bool = False
+        self,
+        error: AlertingError,
+        *,
+        duty: Duty = Duty.JUDGE,
+        lasting: timedelta = timedelta(),
+        at_once: bool = False,
     ) -> None:
         """End because of it: whoever starts the next process comes here again.
 
@@ -142,7 +147,7 @@ class Emergency:
             # nothing is sent either
             after = min(self._after, TELL_AFTER)
             if at_once or not remembered or not timedelta() <= now - since < after:
-                call = self._tell(error, since, now, Duty.JUDGE)
+                call = self._tell(error, since, now, duty)
         self._send(call)
 
     @property

@@ -152,6 +152,8 @@ class Supervisor:
         ):
             began = self._clock()
             deliveries: list[Result] = []
+            # receiver's loop -> why it could not use the state file when it last tried
+            unsent: dict[str, AlertingError | None] = {}
             clients = self._clients(self._config, opened)
             cycle = build_cycle(
                 self._config,
@@ -159,14 +161,19 @@ class Supervisor:
                 clock=self._clock,
                 clients=clients,
                 on_result=deliveries.append,
+                on_state=unsent.__setitem__,
             )
             result = run_once(cycle, clients, deliveries)
-            opened.emergency.report("cycle", None)
+            error = next((each for each in list(unsent.values()) if each), None)
+            if error is None:
+                opened.emergency.report("cycle", None)
+            else:
+                opened.emergency.give_up(error, duty=Duty.DELIVER)
             for client in clients.values():
                 client.close()
             show(result)
             written = opened.monitoring.after_cycle(began=began)
-            return result.ok and written
+            return result.ok and written and error is None
 
     def run(self, *, reloader: Reloader, environ: Mapping[str, str], listen: str | None) -> None:
         """The daemon, until a signal or `stop` ends it; `reloader` is older than the configuration.

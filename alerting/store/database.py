@@ -125,10 +125,16 @@ class Database:
         self._reopen()
 
     def _reopen(self) -> None:
-        self._connection.close()
-        self._identity = None
+        before = self._connection, self._identity
         self._open()
-        self._upgrade()
+        try:
+            self._upgrade()
+        except BaseException:
+            # what is there cannot be used; should it go away, what we had is written anew
+            self._connection.close()
+            self._connection, self._identity = before
+            raise
+        before[0].close()
 
     def _upgrade(self) -> None:
         with self._begun():
@@ -155,6 +161,9 @@ class Database:
             raise StoreError(f"state file {self._path}: {error}") from error
         except OSError as error:
             raise StoreError(f"state file {self._path}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            # SQLite quotes what it found in the file
+            raise StoreError(f"state file {self._path}: is damaged (no UTF-8 in it)") from error
 
 
 def peek(path: Path, query: str) -> object:
@@ -168,7 +177,7 @@ def peek(path: Path, query: str) -> object:
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=1)
         with contextlib.closing(connection):
             row = connection.execute(query).fetchone()
-    except (sqlite3.Error, OSError):
+    except (sqlite3.Error, OSError, UnicodeDecodeError):
         return None
     return row[0] if row else None
 

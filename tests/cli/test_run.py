@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sqlite3
@@ -10,7 +11,10 @@ from datetime import datetime, timedelta
 import pytest
 
 from alerting.cli import context
+from alerting.errors import StoreError
 from alerting.sandbox.exchange import DOCUMENTED_WALLET, Special
+from alerting.service.once import run_once
+from alerting.store.outbox import Outbox
 from tests.support.desk import falling, without_phone
 
 NOBODY = "json://127.0.0.1:1/nobody"
@@ -216,6 +220,27 @@ def test_a_pause_that_cannot_be_read_binds_nobody(desk):
     connection.commit()
     connection.close()
     assert desk.once()[0] == 0
+
+
+def test_senders_that_cannot_use_the_state_are_told_by_the_next_runs_of_cron(desk, monkeypatch):
+    """The state can be judged by, and nothing goes out."""
+    whole = Outbox.claim
+
+    def fails(*_args, **_more):
+        raise StoreError("state file x: database disk image is malformed")
+
+    monkeypatch.setattr(Outbox, "claim", fails)
+    hurried = functools.partial(run_once, patience=0.2, last_patience=0.1)
+    monkeypatch.setattr("alerting.service.supervisor.run_once", hurried)
+    desk.write(blind_after="50ms")
+    desk.exchange.wallet = falling("200")
+    codes = [desk.run("run", "--once")[0] for _ in range(2)]
+    assert codes == [1, 1]
+    told = [m for m in desk.inbox.received if "alerts are NOT delivered" in m.title]
+    assert {m.box for m in told} == {"desk", "phone"}
+    monkeypatch.setattr(Outbox, "claim", whole)
+    assert desk.once()[0] == 0
+    assert [m.title for m in desk.inbox.received if "works again" in m.message]
 
 
 # ── --dry-run ───────────────────────────────────────────────────────────────

@@ -181,3 +181,31 @@ def test_the_database_of_another_program_that_replaces_ours_is_refused(path):
             with pytest.raises(StoreError, match="another program"):
                 see(store, "800", T0 + S)
         assert path.read_bytes() == before
+
+
+def test_a_schema_that_is_no_text_is_a_clear_error(path):
+    """What SQLite says of it quotes it, and Python cannot read that."""
+    Store(path).close()
+    raw = path.read_bytes()
+    assert b"CREATE TABLE accounts" in raw
+    path.write_bytes(raw.replace(b"CREATE TABLE accounts", b"CREA\xa9\xff TABLE accounts"))
+    with pytest.raises(StoreError, match=f"state file {path}: "):
+        Store(path)
+    assert peek(path, "SELECT name FROM accounts") is None
+
+
+def test_garbage_that_goes_away_again_costs_nothing(path):
+    store = Store(path)
+    store.set_meta("a", "1")
+    path.unlink()
+    path.write_bytes(b"this is no database " * 500)
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            store.set_meta("b", "2")
+    path.unlink()
+    store.set_meta("c", "3")
+    assert (store.meta("a"), store.meta("c")) == ("1", "3")
+    store.close()
+    again = Store(path)
+    assert (again.meta("a"), again.meta("b"), again.meta("c")) == ("1", None, "3")
+    again.close()
