@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -13,6 +15,11 @@ from typing import TYPE_CHECKING
 from alerting.cli import context
 from alerting.cli.arguments import Commands
 from alerting.cli.context import FINE
+from alerting.errors import StoreError, UsageError
+
+# the cursor home, and everything behind it away
+_CLEARED = "\x1b[H\x1b[2J"
+_PAUSE = 2.0
 
 if TYPE_CHECKING:
     from alerting.config.settings import Config
@@ -22,10 +29,34 @@ if TYPE_CHECKING:
 def add(commands: Commands) -> None:
     """Add the command."""
     status = commands.add("status", _status, "accounts, alerts and the outbox")
-    status.add_argument("--json", action="store_true", help="as a JSON document")
+    as_what = status.add_mutually_exclusive_group()
+    as_what.add_argument("--json", action="store_true", help="as a JSON document")
+    as_what.add_argument("--watch", action="store_true", help="again every 2 seconds, until Ctrl-C")
 
 
 def _status(args: argparse.Namespace) -> int:
+    if not args.watch:
+        return _show(args)
+    if not _on_a_terminal():
+        raise UsageError("--watch draws on a terminal; without one, run `alerting status` again")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            print(_CLEARED, end="")
+            try:
+                _show(args)
+            except StoreError as error:
+                # it may be back the next time
+                print(f"alerting: {error}")
+            sys.stdout.flush()
+            time.sleep(_PAUSE)
+    return FINE
+
+
+def _on_a_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def _show(args: argparse.Namespace) -> int:
     from alerting.monitoring.overview import overview
     from alerting.monitoring.status_json import as_json
     from alerting.monitoring.status_text import as_text

@@ -154,7 +154,11 @@ class _Evaluator:
         self.work.end_asset(seen.gone)
         self._judge_suspect_data(seen.flaws)
         self.account = replace(
-            seen.account, last_snapshot_at=self.now, poll_failures=0, last_error=None
+            seen.account,
+            wallets=snapshot.wallets,
+            last_snapshot_at=self.now,
+            poll_failures=0,
+            last_error=None,
         )
 
     def take_failure(self, failure: PollFailure) -> None:

@@ -433,6 +433,8 @@ class AccountState:
     unaged_for: timedelta = ZERO
     #: those of them that are away -> for how long, in answers that are good otherwise
     away: Mapping[str, timedelta] = field(default_factory=dict)
+    #: the settlement rows as they were last read
+    wallets: tuple[WalletRow, ...] = ()
     #: the symbol rows that are there, or missing but not gone
     rows: tuple[SeenRow, ...] = ()
     #: asset -> field of its rows -> what the totals held beyond the rows, when none was missing

@@ -12,10 +12,11 @@ from typing import Protocol
 
 from alerting.config.settings import Config
 from alerting.engine import routing
-from alerting.engine.model import PROGRAM, Alert, Memory, Severity, State
+from alerting.engine.model import PROGRAM, Alert, Direction, Memory, Severity, Silence, State
 from alerting.engine.rules import Ruleset
 from alerting.monitoring.health import Health, HealthStore, look
-from alerting.units import plain
+from alerting.monitoring.nearest import Reach, reaches
+from alerting.units import EXACT, plain
 
 
 class OverviewStore(HealthStore, Protocol):
@@ -26,6 +27,9 @@ class OverviewStore(HealthStore, Protocol):
 
     def evaluations(self) -> Mapping[str, datetime]:
         """When each account was last evaluated."""
+
+    def silences(self, *, now: datetime) -> tuple[Silence, ...]:
+        """Silences that have not ended."""
 
     def sent_totals(self) -> Mapping[str, int]:
         """How many messages each receiver ever accepted."""
@@ -48,6 +52,10 @@ class Overview:
     severities: Mapping[str, tuple[Severity, ...]] = field(default_factory=dict)
     #: receiver -> messages that it ever accepted
     sent_totals: Mapping[str, int] = field(default_factory=dict)
+    #: those that have not ended
+    silences: tuple[Silence, ...] = ()
+    #: every rule of the file, and how near it is to its line
+    reaches: tuple[Reach, ...] = ()
     #: the last day: what, bars, range
     sparklines: tuple[tuple[str, str, str], ...] = ()
 
@@ -75,6 +83,8 @@ def overview(config: Config, store: OverviewStore | None, *, now: datetime) -> O
         evaluated=store.evaluations() if store else {},
         severities=_severities(ruleset),
         sent_totals=store.sent_totals() if store else {},
+        silences=store.silences(now=now) if store else (),
+        reaches=reaches(ruleset, [memory.account for memory in memories[1:]], now=now),
     )
 
 
@@ -82,6 +92,15 @@ def threshold_of(alert: Alert) -> str | None:
     """The line that it is judged by, as text; None: it has none that says anything."""
     line = alert.thresholds.get(alert.severity) if alert.severity else None
     return plain(line[0]) if line and not alert.detail else None
+
+
+def distance_of(alert: Alert) -> str | None:
+    """How far past that line its value is, negative on the safe side; None: as `threshold_of`."""
+    line = alert.thresholds.get(alert.severity) if alert.severity else None
+    if line is None or alert.value is None or alert.detail:
+        return None
+    past = EXACT.subtract(alert.value, line[0])
+    return plain(-past if alert.direction is Direction.BELOW else past)
 
 
 def _severities(ruleset: Ruleset) -> dict[str, tuple[Severity, ...]]:

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from alerting.engine.model import AccountState, Alert, State
-from alerting.monitoring.overview import Overview, threshold_of
+from alerting.monitoring.nearest import Reach
+from alerting.monitoring.overview import Overview, distance_of, threshold_of
 from alerting.units import plain, rfc3339
 
 
@@ -21,6 +22,7 @@ def as_json(view: Overview) -> dict[str, Any]:
         "now": rfc3339(view.now),
         "accounts": {name: _account(state, view.now) for name, state in health.accounts.items()},
         "alerts": [_alert(alert, view) for alert in view.alerts],
+        "rules": [_rule(reach) for reach in view.reaches],
         "outbox": counts,
         "receivers": {
             name: {
@@ -41,6 +43,25 @@ def _account(state: AccountState, now: datetime) -> dict[str, Any]:
         "snapshot_age": max(0.0, round((now - last).total_seconds(), 3)) if last else None,
         "poll_failures": state.poll_failures,
         "last_error": state.last_error,
+        "wallets": {
+            wallet.base_asset: {name: plain(amount) for name, amount in wallet.fields.items()}
+            for wallet in state.wallets
+        },
+    }
+
+
+def _rule(reach: Reach) -> dict[str, Any]:
+    worst = reach.worst
+    return {
+        "rule": reach.rule.name,
+        "rows": reach.rows,
+        "worst": worst
+        and {
+            "labels": dict(worst.labels),
+            "value": plain(worst.value),
+            "threshold": plain(worst.threshold),
+            "distance": plain(worst.distance),
+        },
     }
 
 
@@ -54,6 +75,9 @@ def _alert(alert: Alert, view: Overview) -> dict[str, Any]:
         "severity": alert.severity.value if alert.severity else None,
         "value": None if alert.value is None else plain(alert.value),
         "threshold": threshold_of(alert),
+        "distance": distance_of(alert),
+        # what would clear it
+        "remedies": [],
         "active_at": rfc3339(alert.active_at) if alert.active_at else None,
         "fired_at": rfc3339(fired_at) if fired_at else None,
         "acked": alert.fingerprint in view.acked,

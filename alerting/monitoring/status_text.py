@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from alerting.config.settings import Config
-from alerting.engine.model import AccountState, Alert, Direction, Severity, State
+from alerting.engine.model import AccountState, Alert, Direction, Severity, Silence, State
+from alerting.monitoring.nearest import Reach
 from alerting.monitoring.overview import Overview, threshold_of
 from alerting.terminal import Paint, table
 from alerting.units import format_duration, plain
 
 # From here on a terminal has room for the last day.
-_WIDE = 110
+_WIDE = 80
+_SHOWN = {
+    "total_balance": "total",
+    "total_available_balance": "available",
+    "total_blocked_balance": "blocked",
+}
 
 
 def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> str:
@@ -23,8 +30,12 @@ def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> st
     lines = [paint("ACCOUNTS", "dim")]
     accounts = view.health.accounts.values()
     lines += table([_account_row(state, view, config, paint) for state in accounts])
+    lines += table(_wallet_rows(accounts))
     if view.sparklines and shutil.get_terminal_size((80, 24)).columns >= _WIDE:
         lines += [paint(line, "dim") for line in table(view.sparklines)]
+    if view.reaches:
+        lines += ["", paint("RULES", "dim")]
+        lines += table([_rule_row(reach, paint) for reach in view.reaches])
     firing = sum(alert.state is State.FIRING for alert in view.alerts)
     pending = len(view.alerts) - firing
     lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
@@ -33,7 +44,16 @@ def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> st
         lines.append("  none")
     lines += ["", paint("OUTBOX", "dim")]
     lines += table([_receiver_row(name, view, paint) for name in config.receivers])
+    if view.silences:
+        lines += ["", paint("SILENCES", "dim")]
+        lines += table([_silence_row(silence, view.now) for silence in view.silences])
     return "\n".join(lines)
+
+
+def _silence_row(silence: Silence, now: datetime) -> tuple[str, ...]:
+    matchers = " ".join(f"{key}={glob}" for key, glob in sorted(silence.matchers.items()))
+    left = f"{_ago(now, silence.ends_at)} left"
+    return (f"  {silence.id}", matchers, left, silence.reason, f"[{silence.author}]")
 
 
 def _account_row(
@@ -52,6 +72,32 @@ def _account_row(
     if state.poll_failures:
         trouble = paint(f"{state.poll_failures} failed polls: {state.last_error}", "warning")
     return (f"  {state.name}", seen, trouble)
+
+
+def _wallet_rows(accounts: Iterable[AccountState]) -> Iterator[tuple[str, ...]]:
+    for account in accounts:
+        for wallet in account.wallets:
+            yield (f"    {account.name} {wallet.base_asset}", *_amounts(wallet.fields))
+
+
+def _amounts(fields: Mapping[str, Decimal]) -> Iterator[str]:
+    for name, word in _SHOWN.items():
+        yield f"{word} {_short(plain(fields[name]))}" if name in fields else f"{word} ?"
+
+
+def _rule_row(reach: Reach, paint: Paint) -> tuple[str, ...]:
+    rule, worst = reach.rule, reach.worst
+    if worst is None:
+        why = "parked" if not rule.enabled else "no data" if reach.rows else "no rows"
+        return (f"  {rule.name}", "", paint(why, "dim"), "")
+    labels = "/".join(text for name, text in worst.labels.items() if name != "exchange")
+    line = f"{'>' if rule.direction is Direction.ABOVE else '<'} {_short(plain(worst.threshold))}"
+    far = _short(plain(abs(worst.distance)))
+    if worst.distance > 0:
+        near = paint(f"{far} past {line}", worst.severity.value)
+    else:
+        near = f"{far} from {line} ({worst.severity.value})"
+    return (f"  {rule.name}", labels, _short(plain(worst.value)), near)
 
 
 def _alert_row(alert: Alert, view: Overview, paint: Paint) -> tuple[str, ...]:

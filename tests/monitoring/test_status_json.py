@@ -23,12 +23,14 @@ def test_all_of_it():
             "snapshot_age": 15.0,
             "poll_failures": 0,
             "last_error": None,
+            "wallets": {},
         },
         "new": {
             "last_snapshot_at": None,
             "snapshot_age": None,
             "poll_failures": 3,
             "last_error": None,
+            "wallets": {},
         },
     }
     assert [alert["id"] for alert in document["alerts"][:2]] == [floor.id, ratio.id]

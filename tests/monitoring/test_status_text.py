@@ -65,7 +65,7 @@ def test_how_old_is_coloured_by_blind_after(minutes, colour):
 
 @pytest.mark.parametrize(
     ("columns", "there"),
-    [pytest.param(109, False, id="narrow"), pytest.param(110, True, id="wide")],
+    [pytest.param(79, False, id="narrow"), pytest.param(80, True, id="wide")],
 )
 def test_the_last_day_is_shown_where_there_is_room(monkeypatch, columns, there):
     monkeypatch.setenv("COLUMNS", str(columns))
