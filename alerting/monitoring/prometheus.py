@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.integrity import row_labels
 from alerting.engine.model import Alert, Severity, State
 from alerting.monitoring.overview import Overview
 
@@ -41,6 +43,8 @@ def render(view: Overview, *, version: str) -> str:
     families = [
         _Family("alerting_build_info", "Always 1; the version.", [({"version": version}, 1)]),
         *_accounts(view),
+        *_wallets(view),
+        *_symbols(view),
         *_alerts(view),
         *_receivers(view),
     ]
@@ -79,6 +83,40 @@ def _accounts(view: Overview) -> Iterator[_Family]:
         "When the account's rules were last judged, whether or not its poll succeeded.",
         _per("account", {name: at.timestamp() for name, at in evaluated.items()}),
     )
+
+
+def _wallets(view: Overview) -> Iterator[_Family]:
+    """As they were last read; what an answer lacked has no series."""
+    rows = [
+        ({"account": state.name, "base_asset": wallet.base_asset}, wallet.fields)
+        for state in view.health.accounts.values()
+        for wallet in state.wallets
+    ]
+    for name in WALLET_FIELDS:
+        text = f"{name} of the wallet when it was last read, in its settlement asset."
+        yield _Family(f"alerting_wallet_{name}", text, _of_field(rows, name))
+
+
+def _symbols(view: Overview) -> Iterator[_Family]:
+    rows = [
+        ({"account": state.name, **row_labels(each.row)}, each.row.fields)
+        for state in view.health.accounts.values()
+        for each in state.rows
+    ]
+    for name in SYMBOL_FIELDS:
+        text = f"{name} of the symbol's row when it was last read, in its settlement asset."
+        yield _Family(f"alerting_symbol_{name}", text, _of_field(rows[:MOST_VALUES], name))
+    yield _Family(
+        "alerting_symbols_omitted",
+        f"Symbol rows that are not exposed, because {MOST_VALUES} others are.",
+        [({}, max(0, len(rows) - MOST_VALUES))],
+    )
+
+
+def _of_field(
+    rows: Iterable[tuple[Mapping[str, str], Mapping[str, Decimal]]], name: str
+) -> list[_Sample]:
+    return [(labels, fields[name]) for labels, fields in rows if name in fields]
 
 
 def _alerts(view: Overview) -> Iterator[_Family]:

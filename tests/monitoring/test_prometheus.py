@@ -46,6 +46,33 @@ alerting_consecutive_poll_failures{account="new"} 3
 # TYPE alerting_last_evaluation_timestamp_seconds gauge
 alerting_last_evaluation_timestamp_seconds{account="main"} 1767225645.5
 alerting_last_evaluation_timestamp_seconds{account="new"} 1767225646
+# HELP alerting_wallet_total_balance total_balance of the wallet when it was last read, in its settlement asset.
+# TYPE alerting_wallet_total_balance gauge
+alerting_wallet_total_balance{account="main",base_asset="USDT"} 1000
+# HELP alerting_wallet_total_available_balance total_available_balance of the wallet when it was last read, in its settlement asset.
+# TYPE alerting_wallet_total_available_balance gauge
+alerting_wallet_total_available_balance{account="main",base_asset="USDT"} 900
+# HELP alerting_wallet_total_blocked_balance total_blocked_balance of the wallet when it was last read, in its settlement asset.
+# TYPE alerting_wallet_total_blocked_balance gauge
+alerting_wallet_total_blocked_balance{account="main",base_asset="USDT"} 100
+# HELP alerting_wallet_total_position_margin total_position_margin of the wallet when it was last read, in its settlement asset.
+# TYPE alerting_wallet_total_position_margin gauge
+alerting_wallet_total_position_margin{account="main",base_asset="USDT"} 100
+# HELP alerting_wallet_total_open_order_margin total_open_order_margin of the wallet when it was last read, in its settlement asset.
+# TYPE alerting_wallet_total_open_order_margin gauge
+alerting_wallet_total_open_order_margin{account="main",base_asset="USDT"} 0
+# HELP alerting_symbol_blocked_balance blocked_balance of the symbol's row when it was last read, in its settlement asset.
+# TYPE alerting_symbol_blocked_balance gauge
+alerting_symbol_blocked_balance{account="main",base_asset="USDT",symbol="BTCUSDT",exchange="EXCHANGE_2"} 100
+# HELP alerting_symbol_position_margin position_margin of the symbol's row when it was last read, in its settlement asset.
+# TYPE alerting_symbol_position_margin gauge
+alerting_symbol_position_margin{account="main",base_asset="USDT",symbol="BTCUSDT",exchange="EXCHANGE_2"} 100
+# HELP alerting_symbol_open_order_margin open_order_margin of the symbol's row when it was last read, in its settlement asset.
+# TYPE alerting_symbol_open_order_margin gauge
+alerting_symbol_open_order_margin{account="main",base_asset="USDT",symbol="BTCUSDT",exchange="EXCHANGE_2"} 0
+# HELP alerting_symbols_omitted Symbol rows that are not exposed, because 500 others are.
+# TYPE alerting_symbols_omitted gauge
+alerting_symbols_omitted 0
 # HELP alerting_alerts Pending and firing alerts by rule, severity and state.
 # TYPE alerting_alerts gauge
 alerting_alerts{rule="floor",severity="warning",state="pending"} 0

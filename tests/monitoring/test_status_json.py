@@ -23,7 +23,15 @@ def test_all_of_it():
             "snapshot_age": 15.0,
             "poll_failures": 0,
             "last_error": None,
-            "wallets": {},
+            "wallets": {
+                "USDT": {
+                    "total_balance": "1000",
+                    "total_available_balance": "900",
+                    "total_blocked_balance": "100",
+                    "total_position_margin": "100",
+                    "total_open_order_margin": "0",
+                }
+            },
         },
         "new": {
             "last_snapshot_at": None,

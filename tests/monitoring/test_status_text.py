@@ -20,6 +20,7 @@ TEXT = """\
 ACCOUNTS
   main  seen 15s ago
   new   no snapshot yet  3 failed polls: None
+    main USDT  total 1000  available 900  blocked 100
 
 ALERTS  2 firing, 1 pending
   CRITICAL  floor  main/USDT          -6.778517  FLOOR  acked

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from alerting.engine.model import AccountState, Alert, Level, State
+from alerting.engine.model import AccountState, Alert, Level, SeenRow, State
 from alerting.monitoring.health import Health
 from alerting.monitoring.overview import Overview
 from alerting.store.outbox import ReceiverStatus
-from tests.support.factories import CRITICAL, T0, WARNING, M, S
+from tests.support.factories import CRITICAL, T0, WARNING, M, S, make_symbol, make_wallet
 
 
 def make_shown(rule="floor", value="-6.778517", state=State.FIRING, severity=WARNING, **labels):
@@ -24,7 +24,13 @@ def make_shown(rule="floor", value="-6.778517", state=State.FIRING, severity=WAR
 def make_health(**changes):
     full = Health(
         accounts={
-            "main": AccountState(name="main", last_snapshot_at=T0 + 45 * S, first_polled_at=T0),
+            "main": AccountState(
+                name="main",
+                last_snapshot_at=T0 + 45 * S,
+                first_polled_at=T0,
+                wallets=(make_wallet("900"),),
+                rows=(SeenRow(row=make_symbol()),),
+            ),
             "new": AccountState(name="new", poll_failures=3, first_polled_at=T0),
         },
         receivers={
