@@ -817,7 +817,10 @@ def test_the_example_loads():
     loaded = load_config(ROOT / "rules.example.yaml", environ=example_environ())
     assert {rule.scope for rule in loaded.ruleset.rules} == set(Scope)
     assert list(loaded.receivers) == ["desk", "phone", "mail"]
-    repeats = [Repeat(first=15 * M), Repeat(first=60 * M, factor=D(2), longest=480 * M)]
+    repeats = [
+        Repeat(first=15 * M, factor=D(2), longest=60 * M),
+        Repeat(first=120 * M, factor=D(2), longest=480 * M),
+    ]
     assert [route.repeat for route in loaded.ruleset.routes[:2]] == repeats
     assert loaded.ruleset.flapping == Flapping(changes=6, within=30 * M)
 

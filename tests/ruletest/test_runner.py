@@ -125,6 +125,7 @@ LITTLE = {
     "concentration": D("0.00001"),
     "open-order-pressure": D("0.00001"),
     "negative-open-order-margin": D("0.000001"),
+    "unexplained-margin": D("0.000001"),
     "polls-failing": D(1),
 }
 #: changes that change nothing: a good poll takes the number of failures to 0 in one step
