@@ -68,7 +68,11 @@ def make_environment(
     )
     for name in ("money", "percent", "duration", "instant"):
         environment.filters[name] = getattr(phrases, name)
-    environment.filters |= {"ago": ago, "code": functools.partial(_as_code, escape, markup)}
+    environment.filters |= {
+        "ago": ago,
+        "code": functools.partial(_as_code, escape, markup),
+        "link": functools.partial(_as_link, markup),
+    }
     return environment
 
 
@@ -76,7 +80,7 @@ def _finalize(escape: Callable[[str], str] | None, markup: object, value: Any) -
     """Turn what an expression gave into text of the service."""
     from markupsafe import Markup
 
-    if hasattr(value, "__html__"):
+    if hasattr(value, "__html__") or (isinstance(value, formats.Link) and not markup):
         return value
     text = phrases.UNKNOWN if value is None else _text(value)
     if escape is None:
@@ -94,6 +98,15 @@ def _as_code(escape: Callable[[str], str] | None, markup: object, value: Any) ->
         formats.as_code(_text(value)) if escape is formats.telegram else html.escape(_text(value))
     )
     return Markup(text)  # noqa: S704 - escaped above
+
+
+def _as_link(markup: object, value: Any) -> Any:
+    """Make a link of a URL of the rules file, where the service has links."""
+    from markupsafe import Markup
+
+    if not markup or not isinstance(value, formats.Link):
+        return value
+    return Markup(formats.as_link(value))  # noqa: S704 - escaped above
 
 
 def _text(value: Any) -> str:
@@ -341,7 +354,7 @@ def _annotation(environment: Environment, key: str, source: str, alert: Data, co
     text = phrases.clean(text, multiline=True)
     if len(text) > phrases.MAX_ANNOTATION:
         return f"({key} left out: {len(text)} characters)"
-    return text
+    return formats.link_of(text, source) if key == "runbook" else text
 
 
 def _shorter(context: Data) -> Iterator[Data]:

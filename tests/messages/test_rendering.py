@@ -295,28 +295,29 @@ def hostile_notification(text: str):
     )
 
 
-def seen(message: Message) -> str:
+def seen(message: Message, links=()) -> str:
     """What a reader sees, by the service's own rules; fails where the service would refuse it."""
     fmt, body, title = message.format, message.body, message.title
     if fmt is Format.TELEGRAM:
-        assert rules.telegram_problems(body) == []
+        assert rules.telegram_problems(body, links) == []
         return rules.telegram_shown(body)
     if fmt is Format.SLACK:
         escaped = {"title": html.escape(title, quote=False), "text": html.escape(body, quote=False)}
         assert rules.slack_problems(escaped) == []
         return rules.slack_shown(f"{escaped['title']}\n{escaped['text']}")
     if fmt is Format.DISCORD:
-        assert rules.discord_problems(f"{title}\n{body}") == []
+        problems = rules.discord_problems(f"{title}\n{body}")
+        assert problems == ["markup https:"] * len(links)
         return rules.discord_shown(f"{title}\n{body}")
     if fmt is Format.CHAT:
         assert rules.chat_problems(f"{title}\n{body}") == []
         return rules.chat_shown(f"{title}\n{body}")
     if fmt is Format.EMAIL:
-        return seen_mail(message)
+        return seen_mail(message, links)
     return f"{title}\n{body}"
 
 
-def seen_mail(message: Message) -> str:
+def seen_mail(message: Message, links=()) -> str:
     sender = Address("robot", "robot", "example.org")
     mailbox = Mailbox(
         host="mail.example.org", port=25, mode="ssl", sender=sender, to=(sender,), headers={}
@@ -324,7 +325,7 @@ def seen_mail(message: Message) -> str:
     raw = compose(message, mailbox).as_bytes()
     assert rules.mail_problems(raw) == []
     assert rules.mail_subject(raw) == message.title
-    assert rules.page_problems(message.html) == []
+    assert rules.page_problems(message.html, links) == []
     return f"{message.title}\n{message.body}\n{rules.page_shown(message.html)}"
 
 
@@ -362,6 +363,63 @@ def test_plain_text_is_as_harmless(text, fmt):
     body = rules.discord_shown(body) if fmt is Format.DISCORD else body
     assert text in body.replace("\u2060", "")
     assert len(message.title) <= TITLE_LIMIT + 30
+
+
+# ── the summary, the runbook ────────────────────────────────────────────────
+
+RUNBOOK = "https://wiki.example/run?book=floor&asset=USDT#top"
+NOTES = {"summary": "Nearly empty.", "description": "Add funds.", "runbook": RUNBOOK}
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+def test_the_summary_stands_right_under_the_first_line(fmt):
+    message = render(notification_of(firing(annotations=NOTES)), fmt)
+    lines = seen(message, links=(RUNBOOK,)).split("\n")
+    lines = [line for line in lines if line and message.title not in line]
+    assert lines[0] == "Nearly empty."
+    both = seen(render(notification_of(ratio(), firing(annotations=NOTES)), fmt), links=(RUNBOOK,))
+    assert re.search(r"CRITICAL available-balance-floor\nNearly empty\.", both)
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+def test_a_resolve_carries_no_instructions(fmt):
+    message = render(notification_of(over(firing(annotations=NOTES))), fmt)
+    for text in (*NOTES.values(), "runbook", "alerting ack"):
+        assert text not in seen(message), "what was wrong, and what to do, is over"
+    assert "RESOLVED" in message.title
+
+
+def test_a_runbook_that_is_a_url_is_a_link_where_there_is_html():
+    told = notification_of(firing(annotations=NOTES))
+    link = f'<a href="{html.escape(RUNBOOK)}">{html.escape(RUNBOOK)}</a>'
+    assert f"runbook: {link}" in render(told, Format.TELEGRAM).body
+    assert f"runbook: {link}" in render(told, Format.EMAIL).html
+    for fmt in set(Format) - {Format.TELEGRAM}:
+        assert f"runbook: {RUNBOOK}\n" in render(told, fmt).body
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+@pytest.mark.parametrize(
+    ("symbol", "runbook"),
+    [
+        ("https://evil.example/x", "{{ symbol }}"),
+        ("evil.example/x", "https://{{ symbol }}"),
+        (".evil.example/x", "https://wiki.example{{ symbol }}"),
+        ("@evil.example/x", "https://wiki.example{{ symbol }}"),
+        ("evil.example/x", "http{{ 's' }}://{{ symbol }}"),
+        ('"><b>x', "https://wiki.example/{{ symbol }}"),
+        ("a b", "https://wiki.example/{{ symbol }}"),
+        ("javascript:alert(1)", "{{ symbol }}"),
+        ("x", "javascript:alert(1)"),
+        ("@everyone", "https://wiki.example/{{ symbol }}"),
+        ("(x)", "see https://wiki.example/"),
+    ],
+)
+def test_nothing_else_becomes_a_link(symbol, runbook, fmt):
+    labels = {"account": "main", "base_asset": "USDT", "symbol": symbol}
+    for key in NOTES:
+        message = render(notification_of(firing(labels=labels, annotations={key: runbook})), fmt)
+        seen(message)
 
 
 # ── annotations and templates that fail ─────────────────────────────────────
