@@ -6,12 +6,14 @@ import html
 import os
 import re
 import threading
+import zoneinfo
 from dataclasses import replace
 from email.headerregistry import Address
 from pathlib import Path
 
 import pytest
 
+from alerting.display import Display, Grouping
 from alerting.engine.model import Alert, Item, Notification, Reason, Severity, State
 from alerting.messages import phrases
 from alerting.messages.formats import TITLE_LIMIT, Format, Message
@@ -363,6 +365,44 @@ def test_plain_text_is_as_harmless(text, fmt):
     body = rules.discord_shown(body) if fmt is Format.DISCORD else body
     assert text in body.replace("\u2060", "")
     assert len(message.title) <= TITLE_LIMIT + 30
+
+
+# ── how numbers and instants are shown ──────────────────────────────────────
+
+INDIAN = Display(zone=zoneinfo.ZoneInfo("Asia/Kolkata"), grouping=Grouping.INDIAN)
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+def test_display_is_obeyed_by_every_word_of_a_message(fmt):
+    item = firing(value="-1234567.89", threshold="100000", clear="200000", annotations={
+        "summary": "{{ value | money }} at {{ fired_at | instant }}",
+        "description": "{{ value }} at {{ fired_at }}",
+    })  # fmt: skip
+    renderer = Renderer(overrides=None, show=INDIAN)
+    message = renderer.render(
+        notification_of(repeated(item, "-34567.89")), fmt, maybe_repeat=False, now=NOW
+    )
+    assert "-12,34,567.89 USDT, 13,34,567.89 below 1,00,000" in message.title
+    text = seen(message)
+    assert "down 12,00,000.00 in 15m" in text
+    assert text.count("-12,34,567.89 at 2026-01-01 05:30:30 IST") >= 2
+    assert "firing since 2026-01-01 05:30:30 IST (12m ago)" in text
+    assert "UTC" not in text
+    assert "34567" not in text, "one number is not grouped"
+    plain = renderer.plain(notification_of(item), fmt, maybe_repeat=False, now=NOW)
+    assert "-12,34,567.89 USDT" in seen(plain) if fmt is not Format.EMAIL else plain.body
+
+
+def test_a_rule_written_in_percent_shows_percent_whatever_it_measures():
+    item = ratio(value="15.2", threshold="15", clear="14.5", expression="a / b", percent=True)
+    message = render(notification_of(repeated(item, "15.1")))
+    assert message.title.startswith(
+        "WARNING (repeat, up 10 points in 15m) symbol-margin-ratio DOGEUSDT: 1520%, 20 points"
+    )
+    text = f"{message.title} {message.body}"
+    for words in ("1520%", "1500%", "20 points", "clears at 1450%"):
+        assert words in text
+    assert "% USDT" not in text, "a share has no unit"
 
 
 # ── the summary, the runbook ────────────────────────────────────────────────
