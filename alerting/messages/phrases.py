@@ -188,6 +188,7 @@ def _phrases(show: Display, alert: Data, now: datetime) -> Data:
         "headline": f"{name}: {_brief(show, alert)}",
         "short": _short(show, alert, name),
         "level": _level(show, alert),
+        "rest": _rest(show, alert),
         "since": _since(show, alert, now),
     }
 
@@ -327,6 +328,22 @@ def _level(show: Display, alert: Data) -> str:
     )
 
 
+def _rest(show: Display, alert: Data) -> str:
+    """What `level` says and `headline` does not: "3.57% past the line, clears at 300"."""
+    if alert["detail"]:
+        return str(alert["detail"]).partition("\n")[2]
+    if alert["value"] is None or alert["threshold"] is None or alert["why"] in _ENDINGS:
+        return ""
+    threshold = _amount(show, alert, "threshold")
+    if alert["state"] == "resolved":
+        return f"the line is {threshold}"
+    share = _share(show, alert).strip(" ()")
+    past = f"{share} past the line" if share else ""
+    if alert["distance"] <= 0:
+        past = f"no longer {alert['direction']} {threshold}"
+    return f"{past}{_clears(alert, _amount(show, alert, 'clear'))}".removeprefix(", ")
+
+
 def _clears(alert: Data, clear: str) -> str:
     if alert["clear"] is None or alert["clear"] == alert["threshold"]:
         return ""
@@ -334,8 +351,8 @@ def _clears(alert: Data, clear: str) -> str:
 
 
 def _share(show: Display, alert: Data) -> str:
-    """Put the distance in percent of the threshold."""
-    if not alert["threshold"]:
+    """Put the distance in percent of the threshold; of percentages there are points already."""
+    if not alert["threshold"] or is_ratio(alert):
         return ""
     share = EXACT.divide(abs(alert["distance"]), abs(alert["threshold"]))
     return f" ({show.percent(share)})"

@@ -119,20 +119,20 @@ def test_message_reads_exactly(case, fmt):
         ),
         pytest.param(
             CASES["escalated"],
-            "CRITICAL (escalated from warning) available-balance-floor:"
-            " 241.07 USDT, 8.93 below 250 · main",
+            "CRITICAL available-balance-floor: 241.07 USDT, 8.93 below 250 · main"
+            " (escalated from warning)",
             id="escalated",
         ),
         pytest.param(
             CASES["eased"],
-            "WARNING (eased from critical) available-balance-floor:"
-            " 941.07 USDT, 58.93 below 1000 · main",
+            "WARNING available-balance-floor: 941.07 USDT, 58.93 below 1000 · main"
+            " (eased from critical)",
             id="eased",
         ),
         pytest.param(
             CASES["repeat-worse"],
-            "CRITICAL (repeat, down 20.41 in 15m) available-balance-floor:"
-            " 241.07 USDT, 8.93 below 250 · main",
+            "CRITICAL available-balance-floor: 241.07 USDT, 8.93 below 250 · main"
+            " (repeat, down 20.41 in 15m)",
             id="repeat-worse",
         ),
         pytest.param(
@@ -143,7 +143,7 @@ def test_message_reads_exactly(case, fmt):
         ),
         pytest.param(
             CASES["repeat"],
-            "WARNING (repeat) symbol-margin-ratio DOGEUSDT: 38.21%, 3.21 points above 35% · main",
+            "WARNING symbol-margin-ratio DOGEUSDT: 38.21%, 3.21 points above 35% · main (repeat)",
             id="percent",
         ),
         pytest.param(
@@ -177,6 +177,35 @@ def test_message_reads_exactly(case, fmt):
 def test_first_line_says_severity_what_how_bad_and_where(told, title):
     assert render(told).title == title
     assert render(told, Format.TELEGRAM).title == title
+
+
+@pytest.mark.parametrize("fmt", [Format.TEXT, Format.SLACK, Format.EMAIL, Format.TELEGRAM])
+@pytest.mark.parametrize("case", ["firing", "escalated", "eased", "repeat-worse", "blind"])
+def test_what_the_first_line_says_is_not_said_again(case, fmt):
+    item = CASES[case].items[0]
+    bare = replace(item, alert=replace(item.alert, annotations={}))
+    message = render(notification_of(bare), fmt)
+    text = message.body if fmt is Format.TELEGRAM else f"{message.title}\n{message.body}"
+    page = (message.html or "").partition("<body")[2]
+    for words in (message.title, "8.93", "below", "escalated", "eased", "repeat", "answers 401"):
+        assert max(text.count(words), page.count(words)) <= 1
+    assert message.title in text
+
+
+def test_what_the_first_line_has_no_room_for_stands_below():
+    body = render(notification_of(firing(rule="r" * 120, annotations={}))).body
+    assert body.startswith("241.07 USDT: 8.93 (3.57%) below 250, clears at 300\n")
+
+
+@pytest.mark.parametrize("case", [each for each in CASES if "three" not in each])
+def test_a_lock_screen_shows_severity_rule_and_value_of_any_message(case):
+    told = CASES[case]
+    first = render(told).title[:75]
+    item = told.items[0]
+    assert first.startswith(("CRITICAL ", "WARNING ", "INFO ", "RESOLVED "))
+    assert item.alert.rule in first
+    number = phrases.describe(item, now=NOW)["headline"].partition(": ")[2].split(",")[0]
+    assert number.split()[0] in first
 
 
 def test_possible_repeat_is_said_in_the_first_line_of_every_service():
@@ -397,10 +426,10 @@ def test_a_rule_written_in_percent_shows_percent_whatever_it_measures():
     item = ratio(value="15.2", threshold="15", clear="14.5", expression="a / b", percent=True)
     message = render(notification_of(repeated(item, "15.1")))
     assert message.title.startswith(
-        "WARNING (repeat, up 10 points in 15m) symbol-margin-ratio DOGEUSDT: 1520%, 20 points"
+        "WARNING symbol-margin-ratio DOGEUSDT: 1520%, 20 points above 1500% · main"
     )
     text = f"{message.title} {message.body}"
-    for words in ("1520%", "1500%", "20 points", "clears at 1450%"):
+    for words in ("(repeat, up 10 points in 15m)", "clears at 1450%"):
         assert words in text
     assert "% USDT" not in text, "a share has no unit"
 
