@@ -14,7 +14,7 @@ from typing import Any
 
 from alerting.display import PLAIN, UNKNOWN, Display
 from alerting.engine.model import Item, State
-from alerting.units import EXACT, ZERO, format_duration, plain
+from alerting.units import EXACT, ZERO, format_duration, parse_instant, plain
 
 #: One alert as templates see it: plain str, Decimal, datetime, dict and None only.
 Data = dict[str, Any]
@@ -32,6 +32,7 @@ _NO_CHARACTERS = frozenset("\ufeff\ufffe\uffff")
 #: Ends that are no recovery.
 _ENDINGS = {"gone": "position closed", "rule removed": "the rule was removed"}
 _MARKERS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
+_INSTANT = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _RATIO = re.compile(r"ratio|concentration", re.IGNORECASE)
 
 
@@ -144,7 +145,7 @@ def describe(item: Item, *, now: datetime, show: Display = PLAIN) -> Data:
         "expression": clean_name(alert.expression),
         "percent": alert.percent,
         "flapping": item.flapping,
-        "detail": fit_lines(clean(alert.detail, multiline=True)),
+        "detail": fit_lines(_with_instants(show, clean(alert.detail, multiline=True))),
         "values": {clean_name(name): _exact(number) for name, number in alert.values.items()},
         "annotations": dict(alert.annotations),
         "state": item.state.value,
@@ -166,6 +167,18 @@ def describe(item: Item, *, now: datetime, show: Display = PLAIN) -> Data:
     }
     data["moved"] = _moved(show, data, alert.judged_at)
     return data | _phrases(show, data, now)
+
+
+def _with_instants(show: Display, text: str) -> str:
+    """A detail, which the engine wrote for no reader in particular, with its instants as shown."""
+
+    def shown(found: re.Match[str]) -> str:
+        try:
+            return show.instant(parse_instant(found.group()))
+        except ValueError:  # it only looked like one
+            return found.group()
+
+    return _INSTANT.sub(shown, text)
 
 
 def _exact(number: Decimal | None) -> Decimal | None:

@@ -422,6 +422,16 @@ def test_display_is_obeyed_by_every_word_of_a_message(fmt):
     assert "-12,34,567.89 USDT" in seen(plain) if fmt is not Format.EMAIL else plain.body
 
 
+def test_an_instant_in_what_is_wrong_is_shown_as_all_others():
+    told = notification_of(
+        builtin(detail="no snapshot (last 2026-01-01T00:09:59Z, 9999-99-99T99:99:99Z)")
+    )
+    message = Renderer(overrides=None, show=INDIAN).render(
+        told, Format.TEXT, maybe_repeat=False, now=NOW
+    )
+    assert "(last 2026-01-01 05:39:59 IST, 9999-99-99T99:99:99Z)" in message.title
+
+
 def test_a_rule_written_in_percent_shows_percent_whatever_it_measures():
     item = ratio(value="15.2", threshold="15", clear="14.5", expression="a / b", percent=True)
     message = render(notification_of(repeated(item, "15.1")))
