@@ -48,9 +48,10 @@ def send_tests(config: Config, names: Iterable[str], *, now: datetime, state: Pa
     from alerting.notify.receivers import Attempt, SendOutcome
 
     attempts: dict[str, Attempt] = {}
+    renderer = Renderer(overrides=config.templates, show=config.display)
 
     def send(receiver: ReceiverSettings) -> None:
-        attempts[receiver.name] = _send(receiver, Renderer(overrides=config.templates), now)
+        attempts[receiver.name] = _send(receiver, renderer, now)
 
     threads = [
         threading.Thread(target=send, args=(config.receivers[name],), daemon=True) for name in names

@@ -10,12 +10,14 @@ import contextlib
 import enum
 import re
 import stat
+import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, timedelta, tzinfo
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
+from alerting.config import timezones
 from alerting.config.doubts import doubts
 from alerting.config.remembered import Remembered, without_secrets
 from alerting.config.report import Report, is_secret, keys_of, kind_of, read_as
@@ -24,6 +26,7 @@ from alerting.config.rules import RuleReader
 from alerting.config.schema import (
     Account,
     Builtin,
+    DisplaySection,
     FlappingSection,
     HeartbeatSection,
     Poll,
@@ -36,6 +39,7 @@ from alerting.config.settings import Config, HeartbeatSettings, PollSettings
 from alerting.config.values import show
 from alerting.config.yaml_reader import Document, read_file, read_yaml
 from alerting.config.yaml_reader import Path as KeyPath
+from alerting.display import PLAIN, Display
 from alerting.engine.model import Severity
 from alerting.engine.rules import (
     BLIND,
@@ -200,6 +204,7 @@ class _Loader:
         heartbeat = self._heartbeat(file.heartbeat)
         templates = self._templates(file.templates)
         state = self._state(file)
+        display = self._display(file.display)
         ruleset = self._ruleset(file)
         if self.report.problems or ruleset is None:
             return None
@@ -214,6 +219,7 @@ class _Loader:
             deliver_within=file.deliver_within,
             heartbeat=heartbeat,
             history_keep=file.history.keep,
+            display=display,
             kept=without_secrets(self.report.document.data),
         )
 
@@ -361,6 +367,19 @@ class _Loader:
         if wrong:
             self.report.value(self.secrets.given(path, "url"), wrong)
         return HeartbeatSettings(url=url, every=section.every)
+
+    def _display(self, section: DisplaySection) -> Display:
+        name = section.timezone
+        zone: tzinfo = UTC
+        if name is not None and name != "UTC":
+            # reading the list takes a while: only where it is needed
+            zones = timezones.names()
+            if name not in zones:
+                path: KeyPath = ("display", "timezone")
+                self.report.value(path, lambda: timezones.problem(name, zones))
+                return PLAIN
+            zone = zoneinfo.ZoneInfo(name)
+        return Display(zone=zone, grouping=section.grouping)
 
     def _base_url(self, path: KeyPath, url: str | None) -> str | None:
         if url is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import zoneinfo
 from collections.abc import Callable, Collection, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from alerting.config import timezones
 from alerting.config.report import Report, misspelt
 from alerting.config.schema import RepeatSection, RouteSection, WindowSection
 from alerting.config.values import exact_names, nearest, show, unknown
@@ -37,7 +37,7 @@ class RouteReader:
         self._labels = {*ROUTE_LABELS, *self._rule_labels()}
         self._values = self._known_values()
         # reading the list of zones takes a while: only where a window needs it, and once
-        self._zones = functools.cache(_zones)
+        self._zones = functools.cache(timezones.names)
 
     def read(self, sections: list[RouteSection]) -> tuple[Route, ...]:
         """The routes that are whole; what is wrong with the others is in the report."""
@@ -202,16 +202,7 @@ class _MuteReader:
     def _zone_is_known(self, path: Path, name: str, zones: Collection[str]) -> bool:
         if name in zones:
             return True
-        if zones:
-            self.report.value(
-                path, lambda: f"unknown time zone {show(name)}{_zone_hint(name, zones)}"
-            )
-        else:
-            self.report.value(
-                path,
-                "this machine has no time zone database; install the system's package tzdata, "
-                "or `pip install tzdata`",
-            )
+        self.report.value(path, lambda: timezones.problem(name, zones))
         return False
 
 
@@ -219,19 +210,3 @@ def _only_critical(match: Mapping[str, tuple[str, ...]]) -> bool:
     severity = NamePattern(match.get("severity", ()))
     taken = [each for each in Severity if severity.matches(each.value)]
     return taken == [Severity.CRITICAL]
-
-
-def _zones() -> frozenset[str]:
-    """All names of the time zone database; empty where there is none."""
-    # these two are in the folder, but name no place
-    return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
-
-
-def _zone_hint(name: str, zones: Collection[str]) -> str:
-    """The nearest name, also for the city alone; a wrong guess would be worse than none."""
-    spelt = {each.rpartition("/")[2].lower(): each for each in sorted(zones)}
-    spelt |= {each.lower(): each for each in zones}
-    near = difflib.get_close_matches(name.lower().replace(" ", "_"), spelt, n=1, cutoff=0.8)
-    if near:
-        return f"; did you mean {spelt[near[0]]!r}?"
-    return "; write an IANA name, such as Asia/Kolkata or UTC"

@@ -75,8 +75,17 @@ class RuleReader:
             symbols=NamePattern(section.symbols),
             labels=section.labels,
             annotations=section.annotations.model_dump(exclude_none=True),
+            percent=self._in_percent(path),
             enabled=section.enabled,
         )
+
+    def _in_percent(self, path: Path) -> bool:
+        """Whether a threshold or a `clear` is written with its sign."""
+        written = [self.report.raw((*path, key)) for key in ("above", "below", "clear")]
+        numbers = [
+            n for each in written for n in (each.values() if isinstance(each, dict) else [each])
+        ]
+        return any(str(number).endswith("%") for number in numbers)
 
     def _expression(
         self, path: Path, text: str | None, kind: Kind, scope: Scope | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
@@ -22,6 +23,7 @@ from alerting.config.values import (
     EndTime,
     ExpressionText,
     Factor,
+    GroupingName,
     LabelName,
     Name,
     Patterns,
@@ -37,6 +39,7 @@ from alerting.config.values import (
     Tolerance,
     one_or_each,
 )
+from alerting.display import Grouping
 from alerting.engine.mute_windows import DAYS
 from alerting.engine.rules import BUILTIN_NAMES
 
@@ -350,6 +353,18 @@ class HistorySection(Section):
     )
 
 
+class DisplaySection(Section):
+    """How people read numbers and instants."""
+
+    timezone: Maybe[Text] = Field(
+        default=None, description="An IANA name, such as Asia/Kolkata; without it, UTC."
+    )
+    grouping: GroupingName = Field(
+        default=Grouping.NONE,
+        description="12,34,567.89 is `indian`, 1,234,567.89 `thousands`, 1234567.89 `none`.",
+    )
+
+
 class RulesFile(Section):
     """The rules file of `alerting`."""
 
@@ -376,6 +391,10 @@ class RulesFile(Section):
     history: HistorySection = Field(
         default_factory=HistorySection, description="How long polls are kept, for replay."
     )
+    display: DisplaySection = Field(
+        default_factory=DisplaySection,
+        description="How numbers and instants are shown to people.",
+    )
     templates: Maybe[Text] = Field(
         default=None, description="A folder with message templates that replace the own ones."
     )
@@ -399,6 +418,8 @@ class _Schema(GenerateJsonSchema):
         default = self.get_default_value(schema)
         if isinstance(default, timedelta):
             return {**inner, "default": units.format_duration(default)}
+        if isinstance(default, enum.Enum):
+            return {**inner, "default": default.value}
         if isinstance(default, int):
             return {**inner, "default": default}
         if inner.get("type") == "number":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from alerting.display import PLAIN, Display
 from alerting.engine.rules import Ruleset
 from alerting.errors import Problem
 from alerting.exchanges.account import AccountSettings
@@ -57,6 +58,8 @@ class Config:
     heartbeat: HeartbeatSettings | None = None
     #: polls are recorded and kept so long; zero: nothing is recorded
     history_keep: timedelta = timedelta(days=30)
+    #: how numbers and instants are shown to people
+    display: Display = PLAIN
     #: the file without its secrets, to be remembered when it is taken over
     kept: str = ""
     #: what is valid and can hardly be meant; not looked for with Depth.STRUCTURE

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 
 from alerting import units
 from alerting.config.yaml_reader import Number, quoted
+from alerting.display import Grouping
 from alerting.engine.feeds import Scope
 from alerting.engine.model import Severity
 from alerting.engine.mute_windows import DAYS, MINUTES_PER_DAY
@@ -314,6 +315,7 @@ Rate = Annotated[
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_PATTERNS_SCHEMA)]
 SeverityName = Annotated[Severity, BeforeValidator(one_of(Severity)), _enumerated(Severity)]
 ScopeName = Annotated[Scope, BeforeValidator(one_of(Scope)), _enumerated(Scope)]
+GroupingName = Annotated[Grouping, BeforeValidator(one_of(Grouping)), _enumerated(Grouping)]
 Name = Annotated[str, BeforeValidator(_named(NAME)), _matching(NAME)]
 RuleName = Annotated[str, BeforeValidator(_named(RULE_NAME)), _matching(RULE_NAME)]
 LabelName = Annotated[str, BeforeValidator(_named(LABEL_NAME)), _matching(LABEL_NAME)]

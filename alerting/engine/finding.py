@@ -21,6 +21,7 @@ class Subject:
     thresholds: tuple[Threshold, ...]
     direction: Direction = Direction.ABOVE
     expression: str = ""
+    percent: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,6 +60,7 @@ def of_rule(
         thresholds=rule.thresholds,
         direction=rule.direction,
         expression=rule.value.text,
+        percent=rule.percent,
         labels=rule.labels,
         annotations=rule.annotations,
     )

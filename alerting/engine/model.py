@@ -208,6 +208,8 @@ class Alert:
     direction: Direction = Direction.ABOVE
     #: the rule's `value`, as it stands in the file
     expression: str = ""
+    #: whether the file writes the rule's numbers in percent
+    percent: bool = False
     #: what exactly is wrong, for built-in alerts
     detail: str = ""
     #: when it was last judged with a value

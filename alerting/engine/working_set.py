@@ -53,6 +53,7 @@ class WorkingSet:
             thresholds={each.severity: (each.line, each.clear) for each in subject.thresholds},
             direction=subject.direction,
             expression=subject.expression,
+            percent=subject.percent,
             detail=finding.detail or alert.detail,
             judged_at=now,
             missed=0,

@@ -22,6 +22,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+# In none of these characters is there markup or a mention in any service.
+_LINK = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]+)?(?:[/?#][A-Za-z0-9/:.?=&%#~+,;_-]*)?")
+_HOST = re.compile(r"https?://[^/?#\s{}]+(?=[/?#]|$)")
+
+
+class Link(str):
+    """A URL of the rules file, which HTML shows as a link; any other text never becomes one."""
+
+    __slots__ = ()
+
+
+def link_of(text: str, source: str) -> str:
+    """The text of an annotation, as a Link where it is an http(s) URL.
+
+    The host must stand in the rules file itself, `source`: no label chooses where a link leads.
+    """
+    host = _HOST.match(source)
+    safe = host and _LINK.fullmatch(text) and _HOST.match(text)
+    return Link(text) if host and safe and safe.group() == host.group() else text
+
 
 class Format(enum.Enum):
     """What a service shows; decides the templates, the escaping and the limits."""
@@ -152,6 +172,11 @@ def telegram(text: str) -> str:
 def as_code(text: str) -> str:
     """Make HTML of a text in which nothing comes alive."""
     return f"<code>{html.escape(text)}</code>"
+
+
+def as_link(url: Link) -> str:
+    """Make HTML of a URL that can be clicked."""
+    return f'<a href="{html.escape(url)}">{html.escape(url)}</a>'
 
 
 def _utf16(text: str) -> int:

@@ -12,18 +12,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from alerting.display import PLAIN, UNKNOWN, Display
 from alerting.engine.model import Item, State
-from alerting.units import EXACT, ZERO, format_duration, plain
+from alerting.units import EXACT, ZERO, format_duration, parse_instant, plain
 
 #: One alert as templates see it: plain str, Decimal, datetime, dict and None only.
 Data = dict[str, Any]
 
-UNKNOWN = "n/a"
 #: A name (symbol, label) longer than this is cut; nobody reads on, and no service shows it.
 MAX_NAME = 120
 #: An annotation longer than this is left out as a whole.
 MAX_ANNOTATION = 700
-_MAX_PLACES = 18
 _DAY = timedelta(days=1)
 
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -33,6 +32,7 @@ _NO_CHARACTERS = frozenset("\ufeff\ufffe\uffff")
 #: Ends that are no recovery.
 _ENDINGS = {"gone": "position closed", "rule removed": "the rule was removed"}
 _MARKERS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
+_INSTANT = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
 _RATIO = re.compile(r"ratio|concentration", re.IGNORECASE)
 
 
@@ -74,29 +74,18 @@ def fit_lines(text: str) -> str:
     return "\n".join([*kept, f"and {len(lines) - len(kept)} more lines"])
 
 
-# ── numbers and times ───────────────────────────────────────────────────────
-
-
-def money(value: object) -> str:
-    """Write a number digit for digit, without an exponent; "n/a" for none."""
-    number = _number(value)
-    return UNKNOWN if number is None else plain(number)
-
-
-def percent(value: object, places: int = 2) -> str:
-    """0.3821 as `38.21%`, rounded to `places`, but never to zero."""
-    number = _number(value)
-    return UNKNOWN if number is None else _percent(number, max(0, min(int(places), _MAX_PLACES)))
+# ── times ───────────────────────────────────────────────────────
 
 
 def duration(value: object) -> str:
     """Write a timedelta, or a number of seconds, as `1h30m`, to two units."""
     if isinstance(value, timedelta):
         return _span(value)
-    number = _number(value)
-    if number is None or abs(number) > Decimal(10) ** 11:
+    try:
+        seconds = Decimal(str(value)).scaleb(6, EXACT)
+        return _rough(timedelta(microseconds=int(seconds)))
+    except (ArithmeticError, ValueError):
         return UNKNOWN
-    return _rough(timedelta(microseconds=int(number.scaleb(6, EXACT))))
 
 
 def ago(value: object, *, now: datetime) -> str:
@@ -109,43 +98,6 @@ def ago(value: object, *, now: datetime) -> str:
     if abs(value) < timedelta(seconds=1):
         return "just now"
     return f"{_rough(value)} ago" if value > ZERO else f"in {_rough(-value)}"
-
-
-def instant(value: object) -> str:
-    """Write an instant as `2026-01-01 00:00:30 UTC`, to the second."""
-    if not isinstance(value, datetime):
-        return UNKNOWN
-    aware = value if value.tzinfo else value.replace(tzinfo=UTC)
-    return f"{aware.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def _number(value: object) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, (Decimal, int, float, str)):
-        return None
-    try:
-        number = Decimal(str(value))
-    except ArithmeticError:
-        return None
-    return number if number.is_finite() else None
-
-
-def _percent(number: Decimal, places: int, *, apart_from: Decimal | None = None) -> str:
-    """Enough digits that a difference (from zero, from `apart_from`) is not rounded away."""
-    text = ""
-    for digits in range(places, _MAX_PLACES + 1):
-        text = _rounded(number, digits)
-        if number != 0 and Decimal(text) == 0:
-            continue
-        if apart_from is None or number == apart_from or text != _rounded(apart_from, digits):
-            break
-    return f"{text}%"
-
-
-def _rounded(number: Decimal, places: int) -> str:
-    hundredfold = number.scaleb(2, EXACT)
-    text = f"{hundredfold.quantize(Decimal(1).scaleb(-places), context=EXACT):f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return "0" if text in {"-0", ""} else text
 
 
 def _rough(length: timedelta) -> str:
@@ -174,7 +126,7 @@ def _past(at: datetime, now: datetime) -> str:
 # ── alerts ──────────────────────────────────────────────────────────────────
 
 
-def describe(item: Item, *, now: datetime) -> Data:
+def describe(item: Item, *, now: datetime, show: Display = PLAIN) -> Data:
     """Give an alert as templates see it: cleaned, with its ready-made phrases.
 
     Its annotations are left as they are: templates of their own.
@@ -191,8 +143,9 @@ def describe(item: Item, *, now: datetime) -> Data:
         "account": labels.get("account", "alerting"),
         "episode": alert.episode,
         "expression": clean_name(alert.expression),
+        "percent": alert.percent,
         "flapping": item.flapping,
-        "detail": fit_lines(clean(alert.detail, multiline=True)),
+        "detail": fit_lines(_with_instants(show, clean(alert.detail, multiline=True))),
         "values": {clean_name(name): _exact(number) for name, number in alert.values.items()},
         "annotations": dict(alert.annotations),
         "state": item.state.value,
@@ -212,8 +165,20 @@ def describe(item: Item, *, now: datetime) -> Data:
         "resolved_at": alert.resolved_at if resolved else None,
         "moved": "",
     }
-    data["moved"] = _moved(data, alert.judged_at)
-    return data | _phrases(data, now)
+    data["moved"] = _moved(show, data, alert.judged_at)
+    return data | _phrases(show, data, now)
+
+
+def _with_instants(show: Display, text: str) -> str:
+    """A detail, which the engine wrote for no reader in particular, with its instants as shown."""
+
+    def shown(found: re.Match[str]) -> str:
+        try:
+            return show.instant(parse_instant(found.group()))
+        except ValueError:  # it only looked like one
+            return found.group()
+
+    return _INSTANT.sub(shown, text)
 
 
 def _exact(number: Decimal | None) -> Decimal | None:
@@ -221,7 +186,7 @@ def _exact(number: Decimal | None) -> Decimal | None:
     return None if number is None else Decimal(plain(number))
 
 
-def _phrases(alert: Data, now: datetime) -> Data:
+def _phrases(show: Display, alert: Data, now: datetime) -> Data:
     labels = alert["labels"]
     subject = labels.get("symbol") or labels.get("base_asset") or ""
     name = " ".join(filter(None, (alert["rule"], labels.get("symbol") or _unpriced(alert))))
@@ -233,22 +198,25 @@ def _phrases(alert: Data, now: datetime) -> Data:
         "label_line": " · ".join(f"{key} {text}" for key, text in labels.items()),
         "status": "RESOLVED" if resolved else str(alert["severity"]).upper(),
         "change": _change(alert),
-        "headline": f"{name}: {_brief(alert)}",
-        "short": _short(alert, name),
-        "level": _level(alert),
-        "since": _since(alert, now),
+        "headline": f"{name}: {_brief(show, alert)}",
+        "short": _short(show, alert, name),
+        "level": _level(show, alert),
+        "rest": _rest(show, alert),
+        "since": _since(show, alert, now),
     }
 
 
 def is_ratio(alert: Data) -> bool:
-    """Whether its numbers read as percent."""
+    """Whether its numbers are shown in percent: the rule is written so, or they read so."""
+    if alert["percent"]:
+        return True
     numbers = [alert[key] for key in ("value", "threshold", "clear") if alert[key] is not None]
     return _reads_as_ratio(alert) and all(abs(number) <= 10 for number in numbers)
 
 
 def _reads_as_ratio(alert: Data) -> bool:
     """Go by what is measured; by the rule's name where an alert does not say that."""
-    return bool(_RATIO.search(alert["expression"] or alert["rule"]))
+    return alert["percent"] or bool(_RATIO.search(alert["expression"] or alert["rule"]))
 
 
 def _unpriced(alert: Data) -> str:
@@ -263,27 +231,17 @@ def _unit(alert: Data) -> str:
     return str(alert["labels"].get("base_asset", ""))
 
 
-def _amount(alert: Data, key: str, *, unit: bool = False) -> str:
-    number = alert[key]
-    if number is None:
-        return UNKNOWN
-    if is_ratio(alert):
-        other = alert["threshold"] if key == "value" else None
-        return _percent(number, 2, apart_from=other)
-    text = money(number)
-    return f"{text} {_unit(alert)}".strip() if unit else text
+def _amount(show: Display, alert: Data, key: str, *, unit: bool = False) -> str:
+    percent = is_ratio(alert)
+    text = show.number(
+        alert[key], percent=percent, apart_from=alert["threshold"] if key == "value" else None
+    )
+    return f"{text} {_unit(alert)}".strip() if unit and not percent else text
 
 
-def _gap(alert: Data) -> str:
+def _gap(show: Display, alert: Data) -> str:
     """How far from the line."""
-    return _difference(alert, alert["distance"])
-
-
-def _difference(alert: Data, number: Decimal) -> str:
-    """How far two numbers are apart, without a sign; between percentages these are points."""
-    if is_ratio(alert):
-        return f"{_percent(abs(number), 2)[:-1]} points"
-    return money(abs(number))
+    return show.difference(alert["distance"], percent=is_ratio(alert))
 
 
 def _change(alert: Data) -> str:
@@ -308,7 +266,7 @@ def _news(alert: Data) -> str:
     return ""
 
 
-def _moved(alert: Data, judged_at: datetime | None) -> str:
+def _moved(show: Display, alert: Data, judged_at: datetime | None) -> str:
     """How the value moved since the receiver was last told: "down 9.20 in 15m"."""
     value, before, told_at = alert["value"], alert["previous_value"], alert["previous_at"]
     if value is None or before is None or alert["detail"]:
@@ -317,35 +275,35 @@ def _moved(alert: Data, judged_at: datetime | None) -> str:
     if value == before:
         # what was not read since is not said to be unchanged
         return f"unchanged in {_rough(seen_for)}" if seen_for > ZERO else "not read since"
-    gap = _difference(alert, EXACT.subtract(value, before))
+    gap = show.difference(EXACT.subtract(value, before), percent=is_ratio(alert))
     within = f" in {_rough(seen_for)}" if seen_for > ZERO else ""
     return f"{'up' if value > before else 'down'} {gap}{within}"
 
 
-def _brief(alert: Data) -> str:
+def _brief(show: Display, alert: Data) -> str:
     """How bad, for the first line: "241.07 USDT, 8.93 below 250"."""
     if alert["state"] == "resolved":
-        return _resolution(alert)
-    value = _amount(alert, "value", unit=True)
+        return _resolution(show, alert)
+    value = _amount(show, alert, "value", unit=True)
     if alert["detail"]:
         return str(alert["detail"]).partition("\n")[0]
     if alert["value"] is None or alert["distance"] is None:
         return "no value" if alert["value"] is None else value
-    threshold = _amount(alert, "threshold")
+    threshold = _amount(show, alert, "threshold")
     if alert["distance"] > 0:
-        return f"{value}, {_gap(alert)} {alert['direction']} {threshold}"
+        return f"{value}, {_gap(show, alert)} {alert['direction']} {threshold}"
     return f"{value}, not clear yet"
 
 
-def _resolution(alert: Data) -> str:
+def _resolution(show: Display, alert: Data) -> str:
     if alert["why"] in _ENDINGS:
         return _ENDINGS[alert["why"]]
     if alert["value"] is None or alert["detail"]:
         return "over"
-    return f"back to {_amount(alert, 'value', unit=True)}"
+    return f"back to {_amount(show, alert, 'value', unit=True)}"
 
 
-def _short(alert: Data, name: str) -> str:
+def _short(show: Display, alert: Data, name: str) -> str:
     """One alert among several, in the first line: "floor 241.07 (< 250)"."""
     if alert["state"] == "resolved":
         why = _ENDINGS.get(alert["why"])
@@ -354,13 +312,13 @@ def _short(alert: Data, name: str) -> str:
         return name
     sign = ">" if alert["direction"] == "above" else "<"
     if alert["distance"] is None or alert["distance"] <= 0:
-        return f"{name} {_amount(alert, 'value')}"
+        return f"{name} {_amount(show, alert, 'value')}"
     turned = f", {alert['reason']}" if alert["reason"] in {"escalated", "eased"} else ""
-    line = _amount(alert, "threshold")
-    return f"{name} {_amount(alert, 'value')} ({sign} {line}{turned})"
+    line = _amount(show, alert, "threshold")
+    return f"{name} {_amount(show, alert, 'value')} ({sign} {line}{turned})"
 
 
-def _level(alert: Data) -> str:
+def _level(show: Display, alert: Data) -> str:
     """How bad, in the message: value, line, the distance in units and in % of the line."""
     if alert["state"] == "resolved" and alert["why"] in _ENDINGS:
         # what was last seen is no level of now
@@ -369,18 +327,34 @@ def _level(alert: Data) -> str:
         return str(alert["detail"])
     if alert["value"] is None:
         return "no value"
-    value = _amount(alert, "value", unit=True)
+    value = _amount(show, alert, "value", unit=True)
     if alert["threshold"] is None or alert["distance"] is None:
         return f"now {value}"
-    threshold, clear = _amount(alert, "threshold"), _amount(alert, "clear")
+    threshold, clear = _amount(show, alert, "threshold"), _amount(show, alert, "clear")
     if alert["state"] == "resolved":
         return f"now {value}; the line is {threshold}{_clears(alert, clear)}"
     if alert["distance"] > 0:
-        past = f"{_gap(alert)}{_share(alert)} {alert['direction']} {threshold}"
+        past = f"{_gap(show, alert)}{_share(show, alert)} {alert['direction']} {threshold}"
         return f"{value}: {past}{_clears(alert, clear)}"
     return f"{value}: no longer {alert['direction']} {threshold}, not clear yet" + _clears(
         alert, clear
     )
+
+
+def _rest(show: Display, alert: Data) -> str:
+    """What `level` says and `headline` does not: "3.57% past the line, clears at 300"."""
+    if alert["detail"]:
+        return str(alert["detail"]).partition("\n")[2]
+    if alert["value"] is None or alert["threshold"] is None or alert["why"] in _ENDINGS:
+        return ""
+    threshold = _amount(show, alert, "threshold")
+    if alert["state"] == "resolved":
+        return f"the line is {threshold}"
+    share = _share(show, alert).strip(" ()")
+    past = f"{share} past the line" if share else ""
+    if alert["distance"] <= 0:
+        past = f"no longer {alert['direction']} {threshold}"
+    return f"{past}{_clears(alert, _amount(show, alert, 'clear'))}".removeprefix(", ")
 
 
 def _clears(alert: Data, clear: str) -> str:
@@ -389,24 +363,24 @@ def _clears(alert: Data, clear: str) -> str:
     return f", clears at {clear}"
 
 
-def _share(alert: Data) -> str:
-    """Put the distance in percent of the threshold."""
-    if not alert["threshold"]:
+def _share(show: Display, alert: Data) -> str:
+    """Put the distance in percent of the threshold; of percentages there are points already."""
+    if not alert["threshold"] or is_ratio(alert):
         return ""
     share = EXACT.divide(abs(alert["distance"]), abs(alert["threshold"]))
-    return f" ({_percent(share, 2)})"
+    return f" ({show.percent(share)})"
 
 
-def _since(alert: Data, now: datetime) -> str:
+def _since(show: Display, alert: Data, now: datetime) -> str:
     """Since when, absolute and relative."""
     fired, active, resolved = alert["fired_at"], alert["active_at"], alert["resolved_at"]
     if alert["state"] == "resolved":
         lasted = f" after {_span(resolved - fired)}" if resolved and fired else ""
-        over = f"resolved {instant(resolved)} ({_past(resolved, now)})" if resolved else "over"
+        over = f"resolved {show.instant(resolved)} ({_past(resolved, now)})" if resolved else "over"
         return f"{over}{lasted}"
     start = fired or active
     if start is None:
         return ""
-    text = f"firing since {instant(start)} ({_past(start, now)})"
+    text = f"firing since {show.instant(start)} ({_past(start, now)})"
     early = fired and active and fired - active >= timedelta(seconds=1)
     return f"{text}, first seen {_rough(fired - active)} earlier" if early else text

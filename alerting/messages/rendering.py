@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alerting.display import PLAIN, UNKNOWN, Display
 from alerting.engine.model import Notification, State
 from alerting.messages import formats, phrases
 from alerting.messages.formats import (
@@ -46,7 +47,11 @@ def default_templates() -> Path:
 
 
 def make_environment(
-    overrides: Path | None, *, escape: Callable[[str], str] | None, markup: bool
+    overrides: Path | None,
+    *,
+    escape: Callable[[str], str] | None,
+    markup: bool,
+    show: Display = PLAIN,
 ) -> BoundedEnvironment:
     """Make what renders the user's templates and the defaults, in a sandbox, with our filters."""
     from jinja2 import StrictUndefined, pass_context
@@ -62,44 +67,64 @@ def make_environment(
         loader=loader(folders),
         undefined=StrictUndefined,
         autoescape=markup,
-        finalize=functools.partial(_finalize, escape, markup),
+        finalize=functools.partial(_finalize, escape, markup, show),
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for name in ("money", "percent", "duration", "instant"):
-        environment.filters[name] = getattr(phrases, name)
-    environment.filters |= {"ago": ago, "code": functools.partial(_as_code, escape, markup)}
+    environment.filters |= {
+        "money": show.money,
+        "percent": functools.partial(_percent, show),
+        "instant": show.instant,
+        "duration": phrases.duration,
+        "ago": ago,
+        "code": functools.partial(_as_code, escape, markup, show),
+        "link": functools.partial(_as_link, markup),
+    }
     return environment
 
 
-def _finalize(escape: Callable[[str], str] | None, markup: object, value: Any) -> Any:
+def _percent(show: Display, value: object, places: int = 2) -> str:
+    return show.percent(value, places)
+
+
+def _finalize(
+    escape: Callable[[str], str] | None, markup: object, show: Display, value: Any
+) -> Any:
     """Turn what an expression gave into text of the service."""
     from markupsafe import Markup
 
-    if hasattr(value, "__html__"):
+    if hasattr(value, "__html__") or (isinstance(value, formats.Link) and not markup):
         return value
-    text = phrases.UNKNOWN if value is None else _text(value)
+    text = UNKNOWN if value is None else _text(show, value)
     if escape is None:
         return text
     return Markup(escape(text)) if markup else escape(text)  # noqa: S704 - escape() made it safe
 
 
-def _as_code(escape: Callable[[str], str] | None, markup: object, value: Any) -> Any:
+def _as_code(escape: Callable[[str], str] | None, markup: object, show: Display, value: Any) -> Any:
     """Set a value as code, where the service can."""
     from markupsafe import Markup
 
     if not markup:
         return value
-    text = (
-        formats.as_code(_text(value)) if escape is formats.telegram else html.escape(_text(value))
-    )
+    text = _text(show, value)
+    text = formats.as_code(text) if escape is formats.telegram else html.escape(text)
     return Markup(text)  # noqa: S704 - escaped above
 
 
-def _text(value: Any) -> str:
+def _as_link(markup: object, value: Any) -> Any:
+    """Make a link of a URL of the rules file, where the service has links."""
+    from markupsafe import Markup
+
+    if not markup or not isinstance(value, formats.Link):
+        return value
+    return Markup(formats.as_link(value))  # noqa: S704 - escaped above
+
+
+def _text(show: Display, value: Any) -> str:
     if isinstance(value, decimal.Decimal):
-        return phrases.money(value)
-    return phrases.instant(value) if isinstance(value, datetime) else str(value)
+        return show.money(value)
+    return show.instant(value) if isinstance(value, datetime) else str(value)
 
 
 # ── rendering ───────────────────────────────────────────────────────────────
@@ -108,8 +133,11 @@ def _text(value: Any) -> str:
 class Renderer:
     """Renders with the user's templates where there are some, else with the defaults."""
 
-    def __init__(self, *, overrides: Path | None, seconds: float = 5.0) -> None:
-        self._overrides = overrides
+    def __init__(
+        self, *, overrides: Path | None, seconds: float = 5.0, show: Display = PLAIN
+    ) -> None:
+        self._overrides, self._show = overrides, show
+        self._context = functools.partial(context_of, show=show)
         #: for all templates of one message
         self._seconds = seconds
         self._environments: dict[tuple[object, bool], BoundedEnvironment] = {}
@@ -129,7 +157,7 @@ class Renderer:
         """
         try:
             with decimal.localcontext(EXACT), self._watched(notification):
-                context = context_of(notification, maybe_repeat=maybe_repeat, now=now)
+                context = self._context(notification, maybe_repeat=maybe_repeat, now=now)
                 return self._render(notification, context, fmt, room)
         except Exception as error:  # noqa: BLE001 - a template can raise anything; the message must go
             reason = error_text(error)
@@ -158,7 +186,7 @@ class Renderer:
     ) -> Message:
         """Render it in minimal plain text, without templates: nothing in it can be refused."""
         with decimal.localcontext(EXACT):
-            context = context_of(notification, maybe_repeat=maybe_repeat, now=now)
+            context = self._context(notification, maybe_repeat=maybe_repeat, now=now)
         title = _plain_title(context)
         rows = [_plain_row(alert) for alert in context["alerts"]]
         if error:
@@ -237,7 +265,7 @@ class Renderer:
         key = (escape, markup)
         if key not in self._environments:
             self._environments[key] = make_environment(
-                self._overrides, escape=escape, markup=markup
+                self._overrides, escape=escape, markup=markup, show=self._show
             )
         return self._environments[key]
 
@@ -266,10 +294,12 @@ def free_names(environment: Environment, name: str) -> dict[str, int]:
     return lines
 
 
-def context_of(notification: Notification, *, maybe_repeat: bool, now: datetime) -> Data:
+def context_of(
+    notification: Notification, *, maybe_repeat: bool, now: datetime, show: Display = PLAIN
+) -> Data:
     """Build what templates see; its alerts' annotations are still templates themselves."""
     account, severity = notification.account, notification.severity.value
-    alerts = [phrases.describe(item, now=now) for item in notification.items]
+    alerts = [phrases.describe(item, now=now, show=show) for item in notification.items]
     return {
         "account": phrases.clean_name(account) if account is not None else "alerting",
         "alerts": alerts,
@@ -341,7 +371,7 @@ def _annotation(environment: Environment, key: str, source: str, alert: Data, co
     text = phrases.clean(text, multiline=True)
     if len(text) > phrases.MAX_ANNOTATION:
         return f"({key} left out: {len(text)} characters)"
-    return text
+    return formats.link_of(text, source) if key == "runbook" else text
 
 
 def _shorter(context: Data) -> Iterator[Data]:

@@ -36,7 +36,7 @@ def build_cycle(
         return {} if client is None else {_pace_key(account): client.pace()}
 
     store.set_deliver_within(config.deliver_within)
-    renderer = Renderer(overrides=config.templates)
+    renderer = Renderer(overrides=config.templates, show=config.display)
     workers = {
         name: ReceiverWorker(
             receiver,

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from alerting import redaction
 from alerting.config.load import Depth, Secrets, load_config
 from alerting.config.settings import HeartbeatSettings
+from alerting.display import PLAIN
 from alerting.engine.feeds import Scope
 from alerting.engine.model import Severity
 from alerting.engine.rules import Flapping, ReceiverPolicy, Repeat, Route
@@ -388,7 +389,7 @@ FAULTS = {
         "FILE:11:5: rules.0: has no threshold; one of above and below is needed",
     ],
     "not-a-mapping": [
-        "FILE:1:1: must be a mapping with the keys poll, accounts, receivers, routes, flapping, rules, builtin, heartbeat, history, templates, state, state_file, deliver_within, not a list",
+        "FILE:1:1: must be a mapping with the keys poll, accounts, receivers, routes, flapping, rules, builtin, heartbeat, history, display, templates, state, state_file, deliver_within, not a list",
     ],
     "not-utf8": [
         "FILE:1:6: is not UTF-8; save it as UTF-8",
@@ -510,7 +511,7 @@ FAULTS = {
         "FILE:15:11: builtin.blnd: unknown key; did you mean 'blind'?",
     ],
     "unknown-key-without-neighbour": [
-        "FILE:15:1: zzz: unknown key; known: accounts, builtin, deliver_within, flapping, heartbeat, history, poll, receivers, routes, rules, state, state_file, templates",
+        "FILE:15:1: zzz: unknown key; known: accounts, builtin, deliver_within, display, flapping, heartbeat, history, poll, receivers, routes, rules, state, state_file, templates",
     ],
     "unknown-severity-in-builtin": [
         "FILE:15:29: builtin.blind.severity: 'fatal' is not one of info, warning, critical",
@@ -619,6 +620,42 @@ def test_everything_of_a_file_arrives(load, tmp_path):
     assert (builtin["rule-undefined"].severity, builtin["rule-undefined"].for_) == (WARNING, 0 * S)
     suspect = builtin["suspect-data"]
     assert (suspect.severity, suspect.for_, suspect.keep_firing_for) == (INFO, M, 2 * M)
+
+
+def test_display_says_where_and_how_people_read(load):
+    assert load().display == PLAIN
+    shown = load("display: {timezone: Asia/Kolkata, grouping: indian}\n").display
+    assert shown.instant(datetime(2026, 1, 1, tzinfo=UTC)) == "2026-01-01 05:30:00 IST"
+    assert shown.money(D("-1234567.89")) == "-12,34,567.89"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{timezone: Asia/Kolkatta}", r"display\.timezone: unknown time zone 'Asia/Kolkatta'; did"),
+        ("{grouping: lakh}", r"display\.grouping: 'lakh' is not one of none, thousands, indian"),
+        ("{zone: UTC}", r"display\.zone: unknown key"),
+    ],
+)
+def test_a_display_that_cannot_be_is_refused_with_its_place(load, text, message):
+    (line,) = messages(load, f"display: {text}\n")
+    assert re.search(message, line)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("above: 20%", True),
+        ("above: {warning: 20%, critical: 0.35}", True),
+        ("above: 0.2, clear: 15%", True),
+        ("above: 0.2", False),
+        ("above: 20", False),
+    ],
+)
+def test_a_rule_knows_whether_it_is_written_in_percent(load, text, expected):
+    rules = f"rules:\n  - {{name: r, per: wallet, value: margin_ratio, {text}}}\n"
+    (rule,) = load(rules=rules).ruleset.rules
+    assert rule.percent is expected
 
 
 @pytest.mark.parametrize("interval", ["3s", "3000ms", "1m"])
@@ -828,7 +865,11 @@ def test_the_example_loads():
 def test_what_the_example_shows_in_comments_loads(tmp_path):
     """Uncommented, `mute` and `heartbeat` are as valid as the rest."""
     text = (ROOT / "rules.example.yaml").read_text(encoding="utf-8")
-    for block in (r"    # mute:.*?    # mute_critical: false", r"# heartbeat:.*?#   every: 1m"):
+    for block in (
+        r"    # mute:.*?    # mute_critical: false",
+        r"# heartbeat:.*?#   every: 1m",
+        r"# display:.*?#   grouping: none",
+    ):
         shown = re.search(block, text, re.DOTALL)[0]
         bare = re.sub(r"^( *)# ", r"\1", shown, flags=re.MULTILINE)
         text = text.replace(shown, bare)
@@ -842,6 +883,7 @@ def test_what_the_example_shows_in_comments_loads(tmp_path):
     assert (sorted(weekdays.days), weekdays.start, weekdays.end) == ([0, 1, 2, 3, 6], 1320, 420)
     assert (saturday.days, saturday.start, saturday.end) == ({5}, 0, 1440)
     assert loaded.heartbeat.every == M
+    assert loaded.display == PLAIN
 
 
 # ── how far it is looked at ─────────────────────────────────────────────────

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from alerting.display import PLAIN
 from alerting.engine.model import Reason, State
 from alerting.messages import phrases
 from tests.support.messages import NOW, builtin, firing, ratio, repeated
@@ -16,17 +17,17 @@ from tests.support.messages import NOW, builtin, firing, ratio, repeated
 @pytest.mark.parametrize(
     ("filter_", "value", "text"),
     [
-        (phrases.money, Decimal("60910.77418715"), "60910.77418715"),
-        (phrases.money, Decimal("1E+3"), "1000"),
-        (phrases.money, Decimal("-0.000000000000000001"), "-0.000000000000000001"),
-        (phrases.money, None, "n/a"),
-        (phrases.money, Decimal("NaN"), "n/a"),
-        (phrases.money, "text", "n/a"),
-        (phrases.percent, Decimal("0.35"), "35%"),
-        (phrases.percent, Decimal("0.38215"), "38.22%"),
-        (phrases.percent, Decimal("0.0000001"), "0.00001%"),
-        (phrases.percent, Decimal("-1.5"), "-150%"),
-        (phrases.percent, None, "n/a"),
+        (PLAIN.money, Decimal("60910.77418715"), "60910.77418715"),
+        (PLAIN.money, Decimal("1E+3"), "1000"),
+        (PLAIN.money, Decimal("-0.000000000000000001"), "-0.000000000000000001"),
+        (PLAIN.money, None, "n/a"),
+        (PLAIN.money, Decimal("NaN"), "n/a"),
+        (PLAIN.money, "text", "n/a"),
+        (PLAIN.percent, Decimal("0.35"), "35%"),
+        (PLAIN.percent, Decimal("0.38215"), "38.22%"),
+        (PLAIN.percent, Decimal("0.0000001"), "0.00001%"),
+        (PLAIN.percent, Decimal("-1.5"), "-150%"),
+        (PLAIN.percent, None, "n/a"),
         (phrases.duration, timedelta(seconds=90), "1m30s"),
         (phrases.duration, timedelta(days=2, hours=3, minutes=4), "2d3h"),
         (phrases.duration, Decimal(90), "1m30s"),
@@ -35,8 +36,8 @@ from tests.support.messages import NOW, builtin, firing, ratio, repeated
         (phrases.duration, timedelta(minutes=-59), "0s"),
         (phrases.duration, None, "n/a"),
         (phrases.duration, Decimal("1e30"), "n/a"),
-        (phrases.instant, NOW, "2026-01-01 00:12:30 UTC"),
-        (phrases.instant, None, "n/a"),
+        (PLAIN.instant, NOW, "2026-01-01 00:12:30 UTC"),
+        (PLAIN.instant, None, "n/a"),
     ],
 )
 def test_filters_never_fail(filter_, value, text):

@@ -6,12 +6,14 @@ import html
 import os
 import re
 import threading
+import zoneinfo
 from dataclasses import replace
 from email.headerregistry import Address
 from pathlib import Path
 
 import pytest
 
+from alerting.display import Display, Grouping
 from alerting.engine.model import Alert, Item, Notification, Reason, Severity, State
 from alerting.messages import phrases
 from alerting.messages.formats import TITLE_LIMIT, Format, Message
@@ -117,20 +119,20 @@ def test_message_reads_exactly(case, fmt):
         ),
         pytest.param(
             CASES["escalated"],
-            "CRITICAL (escalated from warning) available-balance-floor:"
-            " 241.07 USDT, 8.93 below 250 · main",
+            "CRITICAL available-balance-floor: 241.07 USDT, 8.93 below 250 · main"
+            " (escalated from warning)",
             id="escalated",
         ),
         pytest.param(
             CASES["eased"],
-            "WARNING (eased from critical) available-balance-floor:"
-            " 941.07 USDT, 58.93 below 1000 · main",
+            "WARNING available-balance-floor: 941.07 USDT, 58.93 below 1000 · main"
+            " (eased from critical)",
             id="eased",
         ),
         pytest.param(
             CASES["repeat-worse"],
-            "CRITICAL (repeat, down 20.41 in 15m) available-balance-floor:"
-            " 241.07 USDT, 8.93 below 250 · main",
+            "CRITICAL available-balance-floor: 241.07 USDT, 8.93 below 250 · main"
+            " (repeat, down 20.41 in 15m)",
             id="repeat-worse",
         ),
         pytest.param(
@@ -141,7 +143,7 @@ def test_message_reads_exactly(case, fmt):
         ),
         pytest.param(
             CASES["repeat"],
-            "WARNING (repeat) symbol-margin-ratio DOGEUSDT: 38.21%, 3.21 points above 35% · main",
+            "WARNING symbol-margin-ratio DOGEUSDT: 38.21%, 3.21 points above 35% · main (repeat)",
             id="percent",
         ),
         pytest.param(
@@ -175,6 +177,35 @@ def test_message_reads_exactly(case, fmt):
 def test_first_line_says_severity_what_how_bad_and_where(told, title):
     assert render(told).title == title
     assert render(told, Format.TELEGRAM).title == title
+
+
+@pytest.mark.parametrize("fmt", [Format.TEXT, Format.SLACK, Format.EMAIL, Format.TELEGRAM])
+@pytest.mark.parametrize("case", ["firing", "escalated", "eased", "repeat-worse", "blind"])
+def test_what_the_first_line_says_is_not_said_again(case, fmt):
+    item = CASES[case].items[0]
+    bare = replace(item, alert=replace(item.alert, annotations={}))
+    message = render(notification_of(bare), fmt)
+    text = message.body if fmt is Format.TELEGRAM else f"{message.title}\n{message.body}"
+    page = (message.html or "").partition("<body")[2]
+    for words in (message.title, "8.93", "below", "escalated", "eased", "repeat", "answers 401"):
+        assert max(text.count(words), page.count(words)) <= 1
+    assert message.title in text
+
+
+def test_what_the_first_line_has_no_room_for_stands_below():
+    body = render(notification_of(firing(rule="r" * 120, annotations={}))).body
+    assert body.startswith("241.07 USDT: 8.93 (3.57%) below 250, clears at 300\n")
+
+
+@pytest.mark.parametrize("case", [each for each in CASES if "three" not in each])
+def test_a_lock_screen_shows_severity_rule_and_value_of_any_message(case):
+    told = CASES[case]
+    first = render(told).title[:75]
+    item = told.items[0]
+    assert first.startswith(("CRITICAL ", "WARNING ", "INFO ", "RESOLVED "))
+    assert item.alert.rule in first
+    number = phrases.describe(item, now=NOW)["headline"].partition(": ")[2].split(",")[0]
+    assert number.split()[0] in first
 
 
 def test_possible_repeat_is_said_in_the_first_line_of_every_service():
@@ -295,28 +326,29 @@ def hostile_notification(text: str):
     )
 
 
-def seen(message: Message) -> str:
+def seen(message: Message, links=()) -> str:
     """What a reader sees, by the service's own rules; fails where the service would refuse it."""
     fmt, body, title = message.format, message.body, message.title
     if fmt is Format.TELEGRAM:
-        assert rules.telegram_problems(body) == []
+        assert rules.telegram_problems(body, links) == []
         return rules.telegram_shown(body)
     if fmt is Format.SLACK:
         escaped = {"title": html.escape(title, quote=False), "text": html.escape(body, quote=False)}
         assert rules.slack_problems(escaped) == []
         return rules.slack_shown(f"{escaped['title']}\n{escaped['text']}")
     if fmt is Format.DISCORD:
-        assert rules.discord_problems(f"{title}\n{body}") == []
+        problems = rules.discord_problems(f"{title}\n{body}")
+        assert problems == ["markup https:"] * len(links)
         return rules.discord_shown(f"{title}\n{body}")
     if fmt is Format.CHAT:
         assert rules.chat_problems(f"{title}\n{body}") == []
         return rules.chat_shown(f"{title}\n{body}")
     if fmt is Format.EMAIL:
-        return seen_mail(message)
+        return seen_mail(message, links)
     return f"{title}\n{body}"
 
 
-def seen_mail(message: Message) -> str:
+def seen_mail(message: Message, links=()) -> str:
     sender = Address("robot", "robot", "example.org")
     mailbox = Mailbox(
         host="mail.example.org", port=25, mode="ssl", sender=sender, to=(sender,), headers={}
@@ -324,7 +356,7 @@ def seen_mail(message: Message) -> str:
     raw = compose(message, mailbox).as_bytes()
     assert rules.mail_problems(raw) == []
     assert rules.mail_subject(raw) == message.title
-    assert rules.page_problems(message.html) == []
+    assert rules.page_problems(message.html, links) == []
     return f"{message.title}\n{message.body}\n{rules.page_shown(message.html)}"
 
 
@@ -362,6 +394,111 @@ def test_plain_text_is_as_harmless(text, fmt):
     body = rules.discord_shown(body) if fmt is Format.DISCORD else body
     assert text in body.replace("\u2060", "")
     assert len(message.title) <= TITLE_LIMIT + 30
+
+
+# ── how numbers and instants are shown ──────────────────────────────────────
+
+INDIAN = Display(zone=zoneinfo.ZoneInfo("Asia/Kolkata"), grouping=Grouping.INDIAN)
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+def test_display_is_obeyed_by_every_word_of_a_message(fmt):
+    item = firing(value="-1234567.89", threshold="100000", clear="200000", annotations={
+        "summary": "{{ value | money }} at {{ fired_at | instant }}",
+        "description": "{{ value }} at {{ fired_at }}",
+    })  # fmt: skip
+    renderer = Renderer(overrides=None, show=INDIAN)
+    message = renderer.render(
+        notification_of(repeated(item, "-34567.89")), fmt, maybe_repeat=False, now=NOW
+    )
+    assert "-12,34,567.89 USDT, 13,34,567.89 below 1,00,000" in message.title
+    text = seen(message)
+    assert "down 12,00,000.00 in 15m" in text
+    assert text.count("-12,34,567.89 at 2026-01-01 05:30:30 IST") >= 2
+    assert "firing since 2026-01-01 05:30:30 IST (12m ago)" in text
+    assert "UTC" not in text
+    assert "34567" not in text, "one number is not grouped"
+    plain = renderer.plain(notification_of(item), fmt, maybe_repeat=False, now=NOW)
+    assert "-12,34,567.89 USDT" in seen(plain) if fmt is not Format.EMAIL else plain.body
+
+
+def test_an_instant_in_what_is_wrong_is_shown_as_all_others():
+    told = notification_of(
+        builtin(detail="no snapshot (last 2026-01-01T00:09:59Z, 9999-99-99T99:99:99Z)")
+    )
+    message = Renderer(overrides=None, show=INDIAN).render(
+        told, Format.TEXT, maybe_repeat=False, now=NOW
+    )
+    assert "(last 2026-01-01 05:39:59 IST, 9999-99-99T99:99:99Z)" in message.title
+
+
+def test_a_rule_written_in_percent_shows_percent_whatever_it_measures():
+    item = ratio(value="15.2", threshold="15", clear="14.5", expression="a / b", percent=True)
+    message = render(notification_of(repeated(item, "15.1")))
+    assert message.title.startswith(
+        "WARNING symbol-margin-ratio DOGEUSDT: 1520%, 20 points above 1500% · main"
+    )
+    text = f"{message.title} {message.body}"
+    for words in ("(repeat, up 10 points in 15m)", "clears at 1450%"):
+        assert words in text
+    assert "% USDT" not in text, "a share has no unit"
+
+
+# ── the summary, the runbook ────────────────────────────────────────────────
+
+RUNBOOK = "https://wiki.example/run?book=floor&asset=USDT#top"
+NOTES = {"summary": "Nearly empty.", "description": "Add funds.", "runbook": RUNBOOK}
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+def test_the_summary_stands_right_under_the_first_line(fmt):
+    message = render(notification_of(firing(annotations=NOTES)), fmt)
+    lines = seen(message, links=(RUNBOOK,)).split("\n")
+    lines = [line for line in lines if line and message.title not in line]
+    assert lines[0] == "Nearly empty."
+    both = seen(render(notification_of(ratio(), firing(annotations=NOTES)), fmt), links=(RUNBOOK,))
+    assert re.search(r"CRITICAL available-balance-floor\nNearly empty\.", both)
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+def test_a_resolve_carries_no_instructions(fmt):
+    message = render(notification_of(over(firing(annotations=NOTES))), fmt)
+    for text in (*NOTES.values(), "runbook", "alerting ack"):
+        assert text not in seen(message), "what was wrong, and what to do, is over"
+    assert "RESOLVED" in message.title
+
+
+def test_a_runbook_that_is_a_url_is_a_link_where_there_is_html():
+    told = notification_of(firing(annotations=NOTES))
+    link = f'<a href="{html.escape(RUNBOOK)}">{html.escape(RUNBOOK)}</a>'
+    assert f"runbook: {link}" in render(told, Format.TELEGRAM).body
+    assert f"runbook: {link}" in render(told, Format.EMAIL).html
+    for fmt in set(Format) - {Format.TELEGRAM}:
+        assert f"runbook: {RUNBOOK}\n" in render(told, fmt).body
+
+
+@pytest.mark.parametrize("fmt", list(Format))
+@pytest.mark.parametrize(
+    ("symbol", "runbook"),
+    [
+        ("https://evil.example/x", "{{ symbol }}"),
+        ("evil.example/x", "https://{{ symbol }}"),
+        (".evil.example/x", "https://wiki.example{{ symbol }}"),
+        ("@evil.example/x", "https://wiki.example{{ symbol }}"),
+        ("evil.example/x", "http{{ 's' }}://{{ symbol }}"),
+        ('"><b>x', "https://wiki.example/{{ symbol }}"),
+        ("a b", "https://wiki.example/{{ symbol }}"),
+        ("javascript:alert(1)", "{{ symbol }}"),
+        ("x", "javascript:alert(1)"),
+        ("@everyone", "https://wiki.example/{{ symbol }}"),
+        ("(x)", "see https://wiki.example/"),
+    ],
+)
+def test_nothing_else_becomes_a_link(symbol, runbook, fmt):
+    labels = {"account": "main", "base_asset": "USDT", "symbol": symbol}
+    for key in NOTES:
+        message = render(notification_of(firing(labels=labels, annotations={key: runbook})), fmt)
+        seen(message)
 
 
 # ── annotations and templates that fail ─────────────────────────────────────

@@ -186,7 +186,7 @@ def test_an_account_whose_thread_hangs_is_judged_blind_by_the_main_loop(rig):
     machine.now += 3600
     work.clock.now += 3600 * S
     wait_until(lambda: [m for m in desk.sent if "blind" in m.title])
-    assert "has not got on for" in desk.sent[-1].body
+    assert "has not got on for" in desk.sent[-1].title
     poller.gate.set()
     wait_until(lambda: [m for m in desk.sent if "RESOLVED" in m.title])
     daemon.stop()

@@ -294,6 +294,14 @@ def history_keep(desk):
     assert recorded() == before
 
 
+def display(desk):
+    desk.begin()
+    desk.reload(more="display: {timezone: Asia/Kolkata, grouping: indian}\n")
+    desk.exchange.wallet = falling("-1234567.8")
+    desk.told("-12,34,567.8")
+    assert " IST " in desk.inbox.received[0].message
+
+
 def kept(desk):
     """What `status` and the like go by, should the file break."""
     desk.begin()
@@ -328,6 +336,7 @@ SHOWN = {
     "heartbeat.url": heartbeat_url,
     "heartbeat.every": heartbeat_every,
     "history_keep": history_keep,
+    "display": display,
     "kept": kept,
 }
 #: `state` is refused and told (tests/cli/test_processes.py); the others are no settings

@@ -22,8 +22,13 @@ TELEGRAM_ALIVE = re.compile(
 )
 
 
-def telegram_pieces(text: str) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
-    """The text as shown, each piece with its open tags; and what the parser would refuse."""
+def telegram_pieces(
+    text: str, links: tuple[str, ...] = ()
+) -> tuple[list[tuple[str, tuple[str, ...]]], list[str]]:
+    """The text as shown, each piece with its open tags; and what the parser would refuse.
+
+    Only `links` may be led to.
+    """
     pieces, problems, open_tags = [], [], []
     for token in re.findall(r"<[^>]*>?|[^<]+", text):
         if not token.startswith("<"):
@@ -33,8 +38,16 @@ def telegram_pieces(text: str) -> tuple[list[tuple[str, tuple[str, ...]]], list[
                 problems.append(f"bare & in {token[:40]!r}")
             pieces.append((html.unescape(token), tuple(open_tags)))
             continue
+        link = re.fullmatch(r'<a href="([^"<>]*)">', token)
         match = re.fullmatch(r"<(/?)([a-z]+)>", token)
-        if not match or match[2] not in TELEGRAM_TAGS:
+        if link or token == "</a>":
+            if link and html.unescape(link[1]) not in links:
+                problems.append(f"link {token!r}")
+            if link:
+                open_tags.append("a")
+            elif not open_tags or open_tags.pop() != "a":
+                problems.append(f"unbalanced {token!r}")
+        elif not match or match[2] not in TELEGRAM_TAGS:
             problems.append(f"tag {token!r}")
         elif not match[1]:
             open_tags.append(match[2])
@@ -50,9 +63,9 @@ def telegram_shown(text: str) -> str:
     return "".join(piece for piece, _ in telegram_pieces(text)[0])
 
 
-def telegram_problems(text: str) -> list[str]:
-    """Why Telegram would refuse it, or what in it would come alive."""
-    pieces, problems = telegram_pieces(text)
+def telegram_problems(text: str, links: tuple[str, ...] = ()) -> list[str]:
+    """Why Telegram would refuse it, or what in it would come alive, `links` aside."""
+    pieces, problems = telegram_pieces(text, links)
     shown = telegram_shown(text)
     if not shown.strip():
         problems.append("empty")
@@ -60,7 +73,7 @@ def telegram_problems(text: str) -> list[str]:
         problems.append(f"{len(text)} characters")
     for piece, tags in pieces:
         found = TELEGRAM_ALIVE.search(piece)
-        if found and not {"code", "pre"} & set(tags):
+        if found and not {"code", "pre", "a"} & set(tags):
             problems.append(f"alive: {found.group()!r}")
     return problems
 
@@ -119,16 +132,20 @@ class _Page(HTMLParser):
     VOID = frozenset({"meta", "br", "img", "link", "input", "base"})
     KNOWN = frozenset("html head meta title body div p strong code table tr td".split())
 
-    def __init__(self) -> None:
+    def __init__(self, links: tuple[str, ...] = ()) -> None:
         super().__init__(convert_charrefs=True)
+        self.links = links
         self.problems: list[str] = []
         self.text: list[str] = []
         self._open: list[str] = []
 
     def handle_starttag(self, tag, attrs):
-        if tag not in self.KNOWN:
+        link = tag == "a" and [name for name, _ in attrs] == ["href"]
+        if link and attrs[0][1] not in self.links:
+            self.problems.append(f"link {attrs}")
+        if tag not in self.KNOWN and not link:
             self.problems.append(f"tag {tag}")
-        for name, value in attrs:
+        for name, value in [] if link else attrs:
             if name.startswith("on") or name in {"href", "src", "action", "background"}:
                 self.problems.append(f"attribute {name}")
             if re.search(r"url\(|expression|@import", value or ""):
@@ -152,9 +169,9 @@ def page_shown(page: str) -> str:
     return "".join(reader.text)
 
 
-def page_problems(page: str) -> list[str]:
-    """Tags that are not ours, scripts, links, remote content, unbalanced markup."""
-    reader = _Page()
+def page_problems(page: str, links: tuple[str, ...] = ()) -> list[str]:
+    """Tags that are not ours, scripts, other links, remote content, unbalanced markup."""
+    reader = _Page(links)
     reader.feed(page)
     reader.close()
     return reader.problems + ([f"never closed {reader._open}"] if reader._open else [])
