@@ -3,7 +3,7 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE ./
+COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE rules.example.yaml ./
 COPY templates templates
 COPY alerting alerting
 RUN python -m venv /opt/alerting

@@ -18,6 +18,7 @@ from alerting.cli import (
     exchange,
     explain,
     history,
+    init,
     replay,
     run,
     schema,
@@ -35,6 +36,7 @@ from alerting.streams import guard_streams
 # in the order of `--help`
 _COMMANDS = (
     demo,
+    init,
     check,
     run,
     status,

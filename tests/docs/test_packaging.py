@@ -57,11 +57,14 @@ def imports(path):
             yield node.module.partition(".")[0]
 
 
-def test_types_and_templates_are_packaged():
+def test_types_templates_and_the_example_are_packaged():
     wheel = pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]
 
     assert wheel["packages"] == ["alerting"]
-    assert wheel["force-include"] == {"templates": "alerting/templates"}
+    assert wheel["force-include"] == {
+        "templates": "alerting/templates",
+        "rules.example.yaml": "alerting/rules.example.yaml",
+    }
     assert (PACKAGE / "py.typed").exists()
     assert list((ROOT / "templates").glob("*.j2"))
 
