@@ -373,7 +373,7 @@ def _tell(plan: _Plan) -> None:
     call = f"{program()}{_where(plan.path)}"
     print(f"""
 Next:
-  {call} check             says all that is wrong with it, at once
+  {call} check --online    asks the exchange and each receiver's service
   {call} run               or `run --once`, each minute, from cron""")
 
 

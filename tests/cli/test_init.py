@@ -75,7 +75,7 @@ def test_flags_alone_make_a_file_that_passes_check(folder, capsys):
     assert config.warnings == ()
     said = capsys.readouterr().out
     assert "export COINSWITCH_API_KEY=... COINSWITCH_SECRET_KEY=...\n" in said
-    assert " check " in said
+    assert "check --online" in said
     assert not {SLACK_SECRET, TELEGRAM_SECRET, "hunter22"} & set(said.split())
 
 
