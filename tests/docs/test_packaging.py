@@ -77,6 +77,17 @@ def test_the_version_is_one_and_the_changelog_knows_it():
     assert f"## [{alerting.__version__}]" in changelog
 
 
+def test_the_package_has_a_name_of_its_own_and_nothing_says_another():
+    project = pyproject()["project"]
+
+    assert project["name"] == "margin-alerting"
+    assert project["scripts"] == {"alerting": "alerting.cli.main:main"}
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "Dockerfile"]
+    wrong = re.compile(r"(pip|pipx|uv)\b[^\n]* install[^\n]* alerting\b")
+    assert [page.name for page in pages if wrong.search(page.read_text(encoding="utf-8"))] == []
+    assert "margin-alerting" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_licence_is_there():
     assert pyproject()["project"]["license"] == "MIT"
     assert "the alerting maintainers" in (ROOT / "LICENSE").read_text(encoding="utf-8")

@@ -48,7 +48,7 @@ def shape(text):
 class Shell:
     """Runs the page's commands, in its order, in one folder."""
 
-    def __init__(self, folder, exchange, inbox):
+    def __init__(self, folder, exchange, inbox, **environ):
         self.folder, self.exchange = folder, exchange
         self.environ = {
             **{k: v for k, v in os.environ.items() if "proxy" not in k.lower()},
@@ -58,6 +58,7 @@ class Shell:
             "COINSWITCH_SECRET_KEY": exchange.secret_key,
             "SLACK_URL": inbox.url("desk"),
             "TELEGRAM_URL": "json://127.0.0.1:1/",
+            **environ,
         }
         bin_ = folder / "bin"
         bin_.mkdir()
@@ -77,7 +78,7 @@ class Shell:
 
     def run(self, command):
         done = subprocess.run(
-            ["/bin/sh", "-c", command],
+            ["/bin/sh", "-c", command.replace(PORT, self.exchange.base_url)],
             cwd=self.folder,
             env=self.environ,
             stdin=subprocess.DEVNULL,
