@@ -57,13 +57,14 @@ def imports(path):
             yield node.module.partition(".")[0]
 
 
-def test_types_templates_and_the_example_are_packaged():
+def test_types_templates_the_example_and_deploy_files_are_packaged():
     wheel = pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]
 
     assert wheel["packages"] == ["alerting"]
     assert wheel["force-include"] == {
         "templates": "alerting/templates",
         "rules.example.yaml": "alerting/rules.example.yaml",
+        "deploy": "alerting/deploy",
     }
     assert (PACKAGE / "py.typed").exists()
     assert list((ROOT / "templates").glob("*.j2"))
