@@ -3,8 +3,9 @@
 
 FROM python:3.13-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE ./
+COPY pyproject.toml constraints.txt requirements.lock README.md LICENSE rules.example.yaml ./
 COPY templates templates
+COPY deploy deploy
 COPY alerting alerting
 RUN python -m venv /opt/alerting
 RUN /opt/alerting/bin/pip install --quiet --no-cache-dir --require-hashes --requirement requirements.lock

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TextIO
 
 # Below this the bar would be gone before anybody saw it.
@@ -36,6 +40,23 @@ class Paint(enum.Enum):
     def __call__(self, text: str, colour: str) -> str:
         """The text in a colour of the table above."""
         return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m" if self.value else text
+
+
+def program() -> str:
+    """What to type for this program from here: `alerting` where the shell finds that one."""
+    called = Path(sys.argv[0])
+    if called.name != "alerting":
+        # `python -m alerting`, or a test's own name: a script beside this Python, if there is one
+        called = Path(sys.executable).with_name("alerting")
+    found = shutil.which("alerting")
+    if found is not None and (not called.exists() or Path(found).samefile(called)):
+        return "alerting"
+    if not called.exists():
+        return f"{sys.executable} -m alerting"
+    with contextlib.suppress(ValueError, OSError):
+        near = called.absolute().relative_to(Path.cwd())
+        return f"./{near}" if len(near.parts) == 1 else str(near)
+    return str(called.absolute())
 
 
 def count(number: int, noun: str) -> str:

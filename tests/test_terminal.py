@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 
-from alerting.terminal import ProgressBar
+from alerting.terminal import ProgressBar, program
 from tests.support.factories import T0
 
 
@@ -40,3 +41,44 @@ def test_a_long_file_on_a_terminal_shows_a_bar_that_goes_away():
 )
 def test_nothing_is_drawn_where_nobody_needs_it(stream, size):
     assert watch(stream, size) == ""
+
+
+@pytest.fixture
+def scripts(tmp_path, monkeypatch):
+    """A checkout with its own script, and no other in the shell's path."""
+    script = tmp_path / ".venv" / "bin" / "alerting"
+    script.parent.mkdir(parents=True)
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "argv", [str(script), "demo"])
+    monkeypatch.setattr(sys, "executable", str(script.with_name("python")))
+    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
+    monkeypatch.chdir(tmp_path)
+    return script
+
+
+def test_the_program_is_named_as_it_can_be_called_from_here(scripts, tmp_path, monkeypatch):
+    assert program() == ".venv/bin/alerting"
+    monkeypatch.setattr(sys, "argv", ["/somewhere/alerting/__main__.py"])
+    assert program() == ".venv/bin/alerting"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert program() == str(scripts)
+
+
+def test_the_program_has_its_bare_name_where_the_shell_finds_this_one(scripts, monkeypatch):
+    monkeypatch.setenv("PATH", str(scripts.parent))
+    assert program() == "alerting"
+
+
+def test_another_program_of_its_name_is_not_meant(scripts, tmp_path, monkeypatch):
+    other = tmp_path / "alerting"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert program() == ".venv/bin/alerting"
+
+
+def test_without_a_script_the_module_is_called(scripts, monkeypatch):
+    scripts.unlink()
+    assert program() == f"{scripts.with_name('python')} -m alerting"

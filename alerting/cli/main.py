@@ -19,6 +19,7 @@ from alerting.cli import (
     exchange,
     explain,
     history,
+    init,
     replay,
     run,
     schema,
@@ -36,6 +37,7 @@ from alerting.streams import guard_streams
 # in the order of `--help`
 _COMMANDS = (
     demo,
+    init,
     check,
     run,
     status,

@@ -146,6 +146,19 @@ class MailNotifier:
             except (smtplib.SMTPException, OSError, ValueError) as error:
                 return _verdict(error, bounded)
 
+    def enquire(self) -> Attempt:
+        """Connect, secure and log in as for a message, and hand none in; never raises."""
+        with deadline(self._total) as bounded:
+            try:
+                with _session(self._mailbox, bounded, self._wait) as session:
+                    code, text = session.noop()
+            except (smtplib.SMTPException, OSError, ValueError) as error:
+                return _verdict(error, bounded)
+        if code != 250:
+            return _by_code(code, text, "refused", payload=False)
+        how = "logged in" if self._mailbox.user else "connected"
+        return attempt(SendOutcome.ACCEPTED, f"{how} at {self._mailbox.host}")
+
     def _deliver(self, data: bytes, bounded: Deadline) -> Attempt:
         mailbox = self._mailbox
         with _session(mailbox, bounded, self._wait) as session:

@@ -21,7 +21,7 @@ from alerting.service.cycle import Cycle
 from alerting.service.daemon import Daemon
 from alerting.service.process import Systemd
 from alerting.store.state import Store
-from alerting.terminal import Paint
+from alerting.terminal import Paint, program
 
 _RULES = """\
 poll: {{interval: 500ms, timeout: 2s, blind_after: 3s}}
@@ -162,16 +162,26 @@ def _summarise(screen: _Screen, received: list[Received], requests: int) -> bool
     reasons = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     screen.say("")
     screen.say(f"{requests} signed requests, {len(received)} messages ({told}): {reasons}.", "bold")
-    screen.say(
-        textwrap.dedent("""\
-            Each message went through the state file first: killed anywhere, it would have arrived.
-
-            Next:  cp rules.example.yaml rules.yaml     then set your keys and receivers
-                   alerting check                       says what is wrong with it, all at once
-                   alerting send-test                   shows what your phone will show
-                   alerting run                         (or `alerting run --once` from cron)"""),
-    )
+    screen.say(_farewell(program()))
     return {"firing", "escalated", "eased", "resolved"} <= set(kinds)
+
+
+def _farewell(call: str) -> str:
+    """What to do next; `call` is the program as it can be called from here."""
+    steps = (
+        ("init", "asks for your keys and receivers, writes rules.yaml"),
+        ("check --online", "says what is wrong with it, and who answers"),
+        ("send-test", "shows what your phone will show"),
+        ("run", "(or `run --once` from cron)"),
+    )
+    return "\n".join(
+        [
+            "Each message went through the state file first: killed anywhere, it would have come.",
+            "",
+            "Next:",
+            *(f"  {call} {command:15} {does}" for command, does in steps),
+        ]
+    )
 
 
 def _kind(message: Received) -> str:

@@ -24,6 +24,7 @@ def serve_exchange(*, port: int, wallet: Path | None, stop: threading.Event) -> 
     """Serve a loopback exchange until `stop`; its wallet is a file's, or rises and falls."""
     if not 0 <= port <= 65535:
         raise UsageError(f"--port {port} is not a port; 0 to 65535")
+    file = None if wallet is None else _WalletFile(wallet)
     try:
         exchange = LoopbackExchange(port=port, enforce_limit=True)
     except OSError as error:
@@ -32,8 +33,8 @@ def serve_exchange(*, port: int, wallet: Path | None, stop: threading.Event) -> 
         print(_INVITATION.format(exchange=exchange, source=wallet or "rises and falls"), flush=True)  # noqa: T201
         started, shown = time.monotonic(), None
         while not stop.is_set():
-            if wallet is not None:
-                body = _read_wallet(wallet)
+            if file is not None:
+                body = file.read()
             else:
                 step = int((time.monotonic() - started) / _SECONDS_PER_TIDE) % len(_TIDE)
                 body = demo_wallet(_TIDE[step])
@@ -54,6 +55,39 @@ A loopback exchange at {exchange.base_url}. For your rules file:
 
 The wallet: {source}. Ctrl-C ends it.
 """
+
+
+class _WalletFile:
+    """A wallet file that somebody edits: while it cannot be read, its last good content counts."""
+
+    def __init__(self, path: Path) -> None:
+        """UsageError where it cannot be read now; one that is missing is made, as a sample."""
+        self._path = path
+        if not path.exists():
+            _write_sample(path)
+        self._good = _read_wallet(path)
+        self._complaint = ""
+
+    def read(self) -> Mapping[str, Any]:
+        """Its content, or the last good one; a new complaint is printed once."""
+        complaint = ""
+        try:
+            self._good = _read_wallet(self._path)
+        except UsageError as error:
+            complaint = str(error)
+        if complaint and complaint != self._complaint:
+            print(f"{complaint}; the last good one is served on", flush=True)  # noqa: T201
+        self._complaint = complaint
+        return self._good
+
+
+def _write_sample(path: Path) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(json.dumps(demo_wallet(_TIDE[0]), indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    print(f"wrote {path}: a sample wallet to edit", flush=True)  # noqa: T201
 
 
 def _read_wallet(path: Path) -> Mapping[str, Any]:

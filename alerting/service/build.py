@@ -99,5 +99,17 @@ def build_clients(
     }
 
 
+def enquiring_clients(config: Config, store: Store | None) -> dict[str, WalletClient]:
+    """A client per account for one question, at the pace that a state file, if any, knows of."""
+    return {
+        name: WalletClient(
+            account,
+            timeout=config.poll.timeout,
+            remembered=None if store is None else store.meta(_pace_key(name)),
+        )
+        for name, account in config.accounts.items()
+    }
+
+
 def _pace_key(account: str) -> str:
     return f"pace.{account}"

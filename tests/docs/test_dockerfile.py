@@ -47,6 +47,7 @@ def test_what_is_copied_is_there_and_is_sent_to_the_engine(path):
 
 def test_secrets_and_states_are_not_sent():
     assert not any(map(is_sent, ("rules.yaml", "alerting.db", ".env", "secrets", ".git")))
+    assert not any(map(is_sent, ("deploy/rules.yaml", "deploy/secrets")))
 
 
 def test_it_installs_what_was_locked_and_nothing_else():

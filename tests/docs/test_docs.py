@@ -238,6 +238,15 @@ def test_each_folder_stands_in_the_drawing(folder):
 # ── deployment ──────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "deploy").iterdir()))
+def test_each_deploy_file_is_shown_as_it_is(name):
+    page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    shown = re.search(rf"\(\.\./deploy/{re.escape(name)}\):\n\n```\w+\n(.*?)```", page, re.DOTALL)
+
+    assert shown, "the page does not show it"
+    assert shown[1] == (ROOT / "deploy" / name).read_text(encoding="utf-8")
+
+
 def unit():
     body = next(blocks("ini")).values[0]
     parser = configparser.ConfigParser(interpolation=None, strict=False)

@@ -63,11 +63,15 @@ def imports(path):
             yield node.module.partition(".")[0]
 
 
-def test_types_and_templates_are_packaged():
+def test_types_templates_the_example_and_deploy_files_are_packaged():
     wheel = pyproject()["tool"]["hatch"]["build"]["targets"]["wheel"]
 
     assert wheel["packages"] == ["alerting"]
-    assert wheel["force-include"] == {"templates": "alerting/templates"}
+    assert wheel["force-include"] == {
+        "templates": "alerting/templates",
+        "rules.example.yaml": "alerting/rules.example.yaml",
+        "deploy": "alerting/deploy",
+    }
     assert (PACKAGE / "py.typed").exists()
     assert list((ROOT / "templates").glob("*.j2"))
 
@@ -78,6 +82,17 @@ def test_the_version_is_one_and_the_changelog_knows_it():
     assert pyproject()["tool"]["hatch"]["version"]["path"] == "alerting/__init__.py"
     assert re.fullmatch(r"\d+\.\d+\.\d+", alerting.__version__)
     assert f"## [{alerting.__version__}]" in changelog
+
+
+def test_the_package_has_a_name_of_its_own_and_nothing_says_another():
+    project = pyproject()["project"]
+
+    assert project["name"] == "margin-alerting"
+    assert project["scripts"] == {"alerting": "alerting.cli.main:main"}
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "Dockerfile"]
+    wrong = re.compile(r"(pip|pipx|uv)\b[^\n]* install[^\n]* alerting\b")
+    assert [page.name for page in pages if wrong.search(page.read_text(encoding="utf-8"))] == []
+    assert "margin-alerting" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_licence_is_there():
