@@ -12,8 +12,17 @@ from typing import Protocol
 from alerting.engine import routing
 from alerting.engine.feeds import Scope
 from alerting.engine.identity import fingerprint
-from alerting.engine.model import Alert, Level, Memory, Notified, State
-from alerting.engine.rules import Rule, Ruleset, Threshold, Zone, classify
+from alerting.engine.model import PROGRAM, Alert, Level, Memory, Notified, Severity, State
+from alerting.engine.rules import (
+    CONFIG_INVALID,
+    DELIVERY_FAILING,
+    RULE_UNDEFINED,
+    Rule,
+    Ruleset,
+    Threshold,
+    Zone,
+    classify,
+)
 from alerting.engine.samples import Sample, account_sample, samples
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch import answers
@@ -62,10 +71,14 @@ class Question:
 
 def explain(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterator[str]:
     """The lines of the answer, for each account and row that the rule applies to."""
+    if question.rule in ruleset.builtin:
+        yield from _explain_builtin(ruleset, store, question)
+        return
     known = {rule.name: rule for rule in ruleset.rules}
     rule = known.get(question.rule)
     if rule is None:
-        raise UsageError(f"no rule {question.rule!r}; there are: {', '.join(known)}")
+        names = ", ".join((*known, *ruleset.builtin))
+        raise UsageError(f"no rule {question.rule!r}; there are: {names}")
     if not rule.enabled:
         yield f"Rule {rule.name} is parked (enabled: false): it is not judged."
     if question.symbol is not None and rule.scope is not Scope.SYMBOL:
@@ -111,61 +124,13 @@ def _samples(
             yield sample, poll.at
 
 
-class _Answer:
-    """The answer for one row."""
+class _Told:
+    """What became of one alert: what it did lately, and what was or was not sent."""
 
-    def __init__(
-        self, ruleset: Ruleset, rule: Rule, store: ExplainStore, question: Question
-    ) -> None:
+    def __init__(self, ruleset: Ruleset, store: ExplainStore, question: Question) -> None:
         self.ruleset = ruleset
-        self.rule = rule
         self.store = store
         self.question = question
-
-    def lines(self, memory: Memory, sample: Sample, seen_at: datetime) -> Iterator[str]:
-        """Value, levels, what happened lately, and what was or was not sent."""
-        fp = fingerprint(self.rule.name, sample.labels)
-        alert = memory.alerts.get(fp) if self.question.present else None
-        alert = alert or Alert(rule=self.rule.name, labels=sample.labels)
-        alert = replace(alert, extra_labels=self.rule.labels)
-        value = self._value(sample)
-        yield f"{self.rule.name}  {'/'.join(sample.labels.values())}  (id {alert.id})"
-        yield f"  value      {self.rule.value.text} = {_shown(value)}   (seen {_time(seen_at)})"
-        yield from self._when(sample)
-        for threshold in self.rule.thresholds:
-            yield self._level(alert, threshold, value)
-        yield from self._changes(fp)
-        if self.question.present:
-            yield from self._routing(memory, alert)
-        yield from self._messages(fp)
-
-    def _value(self, sample: Sample) -> Decimal | None:
-        with decimal.localcontext(EXACT):
-            value = self.rule.value.evaluate(sample.values)
-        return value if isinstance(value, Decimal) else None
-
-    def _when(self, sample: Sample) -> Iterator[str]:
-        if self.rule.when is not None:
-            with decimal.localcontext(EXACT):
-                holds = self.rule.when.evaluate(sample.values)
-            word = {True: "true", False: "false: never a breach", None: "no value: held"}
-            holds = None if holds is None else bool(holds)
-            yield f"  when       {self.rule.when.text} is {word[holds]}"
-
-    def _level(self, alert: Alert, threshold: Threshold, value: Decimal | None) -> str:
-        sign = ">" if self.rule.direction.value == "above" else "<"
-        line = f"  {threshold.severity.value:10} {sign} {plain(threshold.line)}"
-        if threshold.clear != threshold.line:
-            line += f", clear at {plain(threshold.clear)}"
-        if value is None:
-            line += ": no value, so the state is held"
-        else:
-            with decimal.localcontext(EXACT):
-                line += f": {_ZONES[classify(threshold, self.rule.direction, value)]}"
-        if not self.question.present:
-            return line
-        level = next((each for each in alert.levels if each.severity is threshold.severity), None)
-        return line + "; " + _level_state(level, threshold)
 
     def _changes(self, fp: str) -> Iterator[str]:
         changes = self.store.transitions(fp, until=self.question.at, most=_CHANGES)
@@ -177,11 +142,11 @@ class _Answer:
                 f"{change.target.value} ({change.reason}{value})"
             )
 
-    def _routing(self, memory: Memory, alert: Alert) -> Iterator[str]:
+    def _routing(self, memory: Memory, alert: Alert, *, at_worst: Severity) -> Iterator[str]:
         now = self.question.at
         if alert.severity is None:
             # where it would go: the worst it could become
-            alert = replace(alert, worst=self.rule.thresholds[-1].severity)
+            alert = replace(alert, worst=at_worst)
         route = routing.route_of(self.ruleset, alert)
         number = self.ruleset.routes.index(route) + 1
         severity = alert.severity or alert.worst
@@ -212,6 +177,128 @@ class _Answer:
         messages = self.store.messages_about(fp, until=self.question.at, most=_MESSAGES)
         yield "  messages   " + ("none recorded" if not messages else "the last ones:")
         yield from (f"    {_message(message)}" for message in messages)
+
+
+class _Answer(_Told):
+    """The answer for one row of a rule of the file."""
+
+    def __init__(
+        self, ruleset: Ruleset, rule: Rule, store: ExplainStore, question: Question
+    ) -> None:
+        super().__init__(ruleset, store, question)
+        self.rule = rule
+
+    def lines(self, memory: Memory, sample: Sample, seen_at: datetime) -> Iterator[str]:
+        """Value, levels, what happened lately, and what was or was not sent."""
+        fp = fingerprint(self.rule.name, sample.labels)
+        alert = memory.alerts.get(fp) if self.question.present else None
+        alert = alert or Alert(rule=self.rule.name, labels=sample.labels)
+        alert = replace(alert, extra_labels=self.rule.labels)
+        value = self._value(sample)
+        yield f"{self.rule.name}  {'/'.join(sample.labels.values())}  (id {alert.id})"
+        yield f"  value      {self.rule.value.text} = {_shown(value)}   (seen {_time(seen_at)})"
+        yield from self._when(sample)
+        for threshold in self.rule.thresholds:
+            yield self._level(alert, threshold, value)
+        yield from self._changes(fp)
+        if self.question.present:
+            yield from self._routing(memory, alert, at_worst=self.rule.thresholds[-1].severity)
+        yield from self._messages(fp)
+
+    def _value(self, sample: Sample) -> Decimal | None:
+        with decimal.localcontext(EXACT):
+            value = self.rule.value.evaluate(sample.values)
+        return value if isinstance(value, Decimal) else None
+
+    def _when(self, sample: Sample) -> Iterator[str]:
+        if self.rule.when is not None:
+            with decimal.localcontext(EXACT):
+                holds = self.rule.when.evaluate(sample.values)
+            word = {True: "true", False: "false: never a breach", None: "no value: held"}
+            holds = None if holds is None else bool(holds)
+            yield f"  when       {self.rule.when.text} is {word[holds]}"
+
+    def _level(self, alert: Alert, threshold: Threshold, value: Decimal | None) -> str:
+        sign = ">" if self.rule.direction.value == "above" else "<"
+        line = f"  {threshold.severity.value:10} {sign} {plain(threshold.line)}"
+        if threshold.clear != threshold.line:
+            line += f", clear at {plain(threshold.clear)}"
+        if value is None:
+            line += ": no value, so the state is held"
+        else:
+            with decimal.localcontext(EXACT):
+                line += f": {_ZONES[classify(threshold, self.rule.direction, value)]}"
+        if not self.question.present:
+            return line
+        level = next((each for each in alert.levels if each.severity is threshold.severity), None)
+        return line + "; " + _level_state(level, threshold)
+
+
+# ── built-in alerts ─────────────────────────────────────────────────────────
+
+
+def _explain_builtin(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterator[str]:
+    """Each alert of a built-in rule of which anything is known; that all is well, where none is."""
+    if question.symbol is not None:
+        raise UsageError(f"--symbol: {question.rule} is a built-in alert and has no symbols")
+    answer, quiet = _BuiltinAnswer(ruleset, store, question), True
+    for account, labels in _possible(ruleset, question.rule):
+        memory = store.memory(account)
+        lines = list(answer.lines(memory, labels))
+        quiet = quiet and not lines
+        yield from lines
+    if quiet:
+        yield (
+            f"{question.rule} (built-in, {ruleset.builtin[question.rule].severity.value}): nothing "
+            f"is wrong, and nothing is recorded up to {_time(question.at)}."
+        )
+
+
+def _possible(ruleset: Ruleset, name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Account and labels of every alert that a built-in rule can have."""
+    if name == CONFIG_INVALID:
+        yield PROGRAM, {}
+    elif name == DELIVERY_FAILING:
+        yield from ((PROGRAM, {"receiver": receiver}) for receiver in ruleset.receivers)
+    elif name == RULE_UNDEFINED:
+        for account in ruleset.accounts:
+            for rule in ruleset.rules:
+                yield account, {"account": account, "undefined_rule": rule.name}
+    else:
+        yield from ((account, {"account": account}) for account in ruleset.accounts)
+
+
+class _BuiltinAnswer(_Told):
+    """The answer for one built-in alert; no lines where it never was."""
+
+    def lines(self, memory: Memory, labels: dict[str, str]) -> Iterator[str]:
+        """State, since when, why, what happened lately, and who was told."""
+        name = self.question.rule
+        fp = fingerprint(name, labels)
+        known = memory.alerts.get(fp) if self.question.present else None
+        if known is None and not self.store.transitions(fp, until=self.question.at, most=1):
+            return
+        alert = known or Alert(rule=name, labels=labels)
+        yield f"{name}  {'/'.join(labels.values()) or 'the program'}  (id {alert.id})"
+        if self.question.present:
+            yield f"  state      {_state(alert)}"
+            if alert.detail:
+                yield f"  why        {alert.detail}"
+        yield from self._changes(fp)
+        if self.question.present:
+            severity = self.ruleset.builtin[name].severity
+            yield from self._routing(memory, alert, at_worst=severity)
+        yield from self._messages(fp)
+        yield ""
+
+
+def _state(alert: Alert) -> str:
+    if alert.severity is None:
+        over = f", over since {_time(alert.resolved_at)}" if alert.resolved_at else ""
+        return f"inactive: nothing is wrong now{over}"
+    since = alert.fired_at if alert.state is State.FIRING else alert.active_at
+    when = f" since {_time(since)}" if since else ""
+    return f"{alert.state.value} as {alert.severity.value}{when}"
 
 
 def _notified(receiver: str, entry: Notified, repeat: timedelta | None, quiet: str) -> str:

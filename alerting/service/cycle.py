@@ -201,9 +201,10 @@ class Cycle:
     def _finish(self, evaluation: Evaluation) -> None:
         for change in evaluation.transitions:
             log.info(
-                "%s %s: %s -> %s (%s), value %s",
+                "%s %s: %s %s -> %s (%s), value %s",
                 change.rule,
                 "/".join(change.labels.values()),
+                change.severity.value,
                 change.source.value,
                 change.target.value,
                 change.reason.value,

@@ -116,7 +116,7 @@ def test_the_daemon_tells_and_ends_with_exit_0(real_desk):
     out, err = daemon.communicate(timeout=20)
     assert daemon.returncode == 0
     assert "Traceback" not in out + err
-    assert "inactive -> firing" in err
+    assert "critical inactive -> firing (breach)" in err
 
 
 def test_sighup_takes_a_changed_rules_file_over(real_desk):

@@ -8,8 +8,9 @@ import json
 import pytest
 
 from alerting.engine import evaluation
+from alerting.engine.builtin import ProgramFacts
 from alerting.engine.model import Poll
-from alerting.engine.rules import Flapping
+from alerting.engine.rules import BUILTIN_NAMES, Flapping
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.monitoring.explain import Question, explain
@@ -20,6 +21,7 @@ from tests.support.factories import (
     T0,
     M,
     S,
+    make_failure,
     make_route,
     make_rule,
     make_ruleset,
@@ -122,10 +124,101 @@ def test_where_nothing_is_recorded_it_says_so(store):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        pytest.param({"rule": "flor"}, "no rule 'flor'; there are: floor", id="unknown-rule"),
+        pytest.param(
+            {"rule": "flor"}, "no rule 'flor'; there are: floor, blind, suspect", id="unknown-rule"
+        ),
         pytest.param({"symbol": "X"}, "--symbol: rule floor is per wallet", id="no-symbols"),
+        pytest.param(
+            {"rule": "blind", "symbol": "X"}, "--symbol: blind is a built-in", id="builtin"
+        ),
     ],
 )
 def test_a_question_that_makes_no_sense_is_wrong_usage(store, asked, said):
     with pytest.raises(UsageError, match=said):
         ask(store, at=T0, **asked)
+
+
+# ── built-in alerts ─────────────────────────────────────────────────────────
+
+
+def fail(store, at):
+    judge = functools.partial(evaluation.evaluate, RULESET, outcome=make_failure(), now=at)
+    store.evaluate("main", judge)
+
+
+def test_blind_says_since_when_why_and_who_was_told(store):
+    see(store, "5000", T0)
+    fail(store, T0 + 2 * M)
+    row = store.claim("desk", now=T0 + 2 * M)
+    store.mark_sent(row, reason="ok", now=T0 + 2 * M)
+
+    head, *lines = ask(store, at=T0 + 3 * M, rule="blind")
+
+    assert head.startswith("blind  main  (id ")
+    assert lines == [
+        "  state      firing as critical since 2026-01-01T00:02:00Z",
+        "  why        no snapshot for 2m (last 2026-01-01T00:00:00Z): network: connection refused",
+        "  changes    the last ones:",
+        "    2026-01-01T00:02:00Z  critical: inactive → firing (breach, value 120)",
+        "  route      as critical: number 1, to desk",
+        "  desk       told critical 2026-01-01T00:02:00Z; next reminder due 2026-01-01T04:02:00Z",
+        "  messages   the last ones:",
+        "    2026-01-01T00:02:00Z  firing to desk: sent 2026-01-01T00:02:00Z (1 attempt)",
+        "",
+    ]
+
+
+def test_a_built_in_alert_that_is_over_says_so_and_what_was(store):
+    fail(store, T0)
+    fail(store, T0 + 2 * M)
+    see(store, "5000", T0 + 3 * M)
+
+    lines = ask(store, at=T0 + 4 * M, rule="blind")
+
+    assert any(line.startswith("  state      inactive: nothing is wrong now") for line in lines)
+    assert any("critical: firing → resolved" in line for line in lines)
+    past = ask(store, at=T0 + 2 * M, rule="blind", present=False)
+    assert [line for line in past if "state" in line or "route" in line] == []
+    assert any("inactive → firing" in line for line in past)
+
+
+@pytest.mark.parametrize("rule", BUILTIN_NAMES)
+def test_a_built_in_alert_that_never_was_is_said_to_be_fine(store, rule):
+    severity = RULESET.builtin[rule].severity.value
+
+    assert ask(store, at=T0, rule=rule) == [
+        (
+            f"{rule} (built-in, {severity}): nothing is wrong, "
+            "and nothing is recorded up to 2026-01-01T00:00:00Z."
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts", "whom"),
+    [
+        pytest.param(
+            "delivery-failing", {"failing_receivers": {"desk": "bad token"}}, "desk", id="receiver"
+        ),
+        pytest.param("config-invalid", {"config_error": "bad token"}, "the program", id="file"),
+    ],
+)
+def test_alerts_about_the_program_are_explained_too(store, rule, facts, whom):
+    facts = ProgramFacts(**facts)
+    judge = functools.partial(evaluation.evaluate_program, RULESET, facts=facts, now=T0)
+    store.evaluate("", judge)
+
+    lines = ask(store, at=T0 + M, rule=rule)
+
+    assert lines[0].startswith(f"{rule}  {whom}  (id ")
+    assert "  why        bad token" in lines
+
+
+def test_rule_undefined_names_the_rule_and_waits(store):
+    ruleset = make_ruleset(make_rule("share", "total_balance / total_open_order_margin"))
+    see(store, "5000", T0, ruleset)
+
+    lines = ask(store, at=T0, rule="rule-undefined", ruleset=ruleset)
+
+    assert lines[0].startswith("rule-undefined  main/share  (id ")
+    assert lines[1] == "  state      pending as warning since 2026-01-01T00:00:00Z"
