@@ -101,13 +101,17 @@ class Database:
     def _follow(self) -> None:
         """Use the file that the path names: SQLite would go on with one that nobody sees."""
         found = _identity(self._path)
-        if found == self._identity:
+        if found == self._identity and found is not None:
             return
-        if found is None:
+        if found is None and self._identity is not None:
             self._write_anew()
             log.warning("state file %s was deleted; it is written anew, complete", self._path)
             return
         self._reopen()
+        if found is None:
+            # what could not be used is gone again, and what was before it went with that
+            log.warning("state file %s was deleted; going on with a new one", self._path)
+            return
         with self._begun():
             self._on_replaced(self._connection)
         log.warning("state file %s was replaced; going on with what is in it", self._path)
@@ -125,16 +129,10 @@ class Database:
         self._reopen()
 
     def _reopen(self) -> None:
-        before = self._connection, self._identity
+        self._connection.close()
+        self._identity = None
         self._open()
-        try:
-            self._upgrade()
-        except BaseException:
-            # what is there cannot be used; should it go away, what we had is written anew
-            self._connection.close()
-            self._connection, self._identity = before
-            raise
-        before[0].close()
+        self._upgrade()
 
     def _upgrade(self) -> None:
         with self._begun():
