@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from alerting.config.settings import Config
+from alerting.display import Display
 from alerting.engine.model import AccountState, Alert, Direction, Severity, Silence, State
 from alerting.monitoring.nearest import Reach
 from alerting.monitoring.overview import Overview, threshold_of
@@ -30,16 +31,16 @@ def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> st
     lines = [paint("ACCOUNTS", "dim")]
     accounts = view.health.accounts.values()
     lines += table([_account_row(state, view, config, paint) for state in accounts])
-    lines += table(_wallet_rows(accounts))
+    lines += table(_wallet_rows(accounts, config.display))
     if view.sparklines and shutil.get_terminal_size((80, 24)).columns >= _WIDE:
         lines += [paint(line, "dim") for line in table(view.sparklines)]
     if view.reaches:
         lines += ["", paint("RULES", "dim")]
-        lines += table([_rule_row(reach, paint) for reach in view.reaches])
+        lines += table([_rule_row(reach, config.display, paint) for reach in view.reaches])
     firing = sum(alert.state is State.FIRING for alert in view.alerts)
     pending = len(view.alerts) - firing
     lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
-    lines += table([_alert_row(alert, view, paint) for alert in view.alerts])
+    lines += table([_alert_row(alert, view, config.display, paint) for alert in view.alerts])
     if not view.alerts:
         lines.append("  none")
     lines += ["", paint("OUTBOX", "dim")]
@@ -74,41 +75,46 @@ def _account_row(
     return (f"  {state.name}", seen, trouble)
 
 
-def _wallet_rows(accounts: Iterable[AccountState]) -> Iterator[tuple[str, ...]]:
+def _wallet_rows(accounts: Iterable[AccountState], display: Display) -> Iterator[tuple[str, ...]]:
     for account in accounts:
         for wallet in account.wallets:
-            yield (f"    {account.name} {wallet.base_asset}", *_amounts(wallet.fields))
+            yield (f"    {account.name} {wallet.base_asset}", *_amounts(wallet.fields, display))
 
 
-def _amounts(fields: Mapping[str, Decimal]) -> Iterator[str]:
+def _amounts(fields: Mapping[str, Decimal], display: Display) -> Iterator[str]:
     for name, word in _SHOWN.items():
-        yield f"{word} {_short(plain(fields[name]))}" if name in fields else f"{word} ?"
+        yield f"{word} {_number(fields[name], display)}" if name in fields else f"{word} ?"
 
 
-def _rule_row(reach: Reach, paint: Paint) -> tuple[str, ...]:
+def _rule_row(reach: Reach, display: Display, paint: Paint) -> tuple[str, ...]:
     rule, worst = reach.rule, reach.worst
     if worst is None:
         why = "parked" if not rule.enabled else "no data" if reach.rows else "no rows"
         return (f"  {rule.name}", "", paint(why, "dim"), "")
     labels = "/".join(text for name, text in worst.labels.items() if name != "exchange")
-    line = f"{'>' if rule.direction is Direction.ABOVE else '<'} {_short(plain(worst.threshold))}"
-    far = _short(plain(abs(worst.distance)))
+    sign, percent = ">" if rule.direction is Direction.ABOVE else "<", rule.percent
+    line = f"{sign} {_number(worst.threshold, display, percent=percent)}"
+    far = (
+        display.difference(worst.distance, percent=True)
+        if percent
+        else _number(abs(worst.distance), display)
+    )
     if worst.distance > 0:
         near = paint(f"{far} past {line}", worst.severity.value)
     else:
         near = f"{far} from {line} ({worst.severity.value})"
-    return (f"  {rule.name}", labels, _short(plain(worst.value)), near)
+    return (f"  {rule.name}", labels, _number(worst.value, display, percent=percent), near)
 
 
-def _alert_row(alert: Alert, view: Overview, paint: Paint) -> tuple[str, ...]:
+def _alert_row(alert: Alert, view: Overview, display: Display, paint: Paint) -> tuple[str, ...]:
     severity = alert.severity or Severity.INFO
     labels = {k: v for k, v in alert.labels.items() if k != "exchange"}
     since = alert.fired_at if alert.state is State.FIRING else alert.active_at
-    value = "" if alert.value is None else _short(plain(alert.value))
+    percent = alert.percent
+    value = "" if alert.value is None else _number(alert.value, display, percent=percent)
     line = threshold_of(alert)
-    versus = (
-        f"{'>' if alert.direction is Direction.ABOVE else '<'} {line}" if line is not None else ""
-    )
+    sign = ">" if alert.direction is Direction.ABOVE else "<"
+    versus = "" if line is None else f"{sign} {_number(Decimal(line), display, percent=percent)}"
     firing = alert.state is State.FIRING
     word = severity.value.upper() if firing else "pending"
     return (
@@ -145,9 +151,11 @@ def _receiver_row(name: str, view: Overview, paint: Paint) -> tuple[str, ...]:
     return (f"  {name}", f"{receiver.sent} sent", waiting, dead, trouble)
 
 
-def _short(number: str) -> str:
-    whole, _, places = number.partition(".")
-    return f"{whole}.{places[:8]}".rstrip(".") if places else whole
+def _number(number: Decimal, display: Display, *, percent: bool = False) -> str:
+    """As in the messages, but with eight places at most."""
+    whole, _, places = plain(number).partition(".")
+    short = f"{whole}.{places[:8]}".rstrip(".") if places else whole
+    return display.percent(number) if percent else display.money(short)
 
 
 def _ago(instant: datetime, now: datetime) -> str:

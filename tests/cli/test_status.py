@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.support.desk import falling
+from tests.support.desk import TIGHTER, falling
 
 
 def test_status_before_anything_ran(desk):
@@ -97,3 +97,16 @@ def test_watch_draws_again_until_it_is_interrupted(desk, monkeypatch):
 def test_watch_without_a_terminal_is_wrong_usage(desk):
     code, _, err = desk.run("status", "--watch")
     assert (code, "--watch draws on a terminal" in err) == (2, True)
+
+
+def test_status_writes_numbers_as_messages_do(desk):
+    more = TIGHTER.replace("total_available_balance", "margin_ratio").replace(
+        "below: 1600", "above: 20%"
+    )
+    desk.write(more=more + "display: {grouping: thousands}\n")
+    desk.exchange.wallet = falling("1500")
+    desk.once()
+    out = desk.run("status")[1]
+    assert "total 2,000  available 1,500  blocked 500\n" in out
+    assert "  tighter                  main/USDT  25%    5 points past > 20%\n" in out
+    assert "25% > 20%" in out
