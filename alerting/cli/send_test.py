@@ -44,11 +44,11 @@ def _send_test(args: argparse.Namespace) -> int:
 
 def send_tests(config: Config, names: Iterable[str], *, now: datetime, state: Path) -> bool:
     """Send to all at once, print a line each; True if every receiver accepted."""
-    from alerting.messages.rendering import Renderer
     from alerting.notify.receivers import Attempt, SendOutcome
+    from alerting.service.build import renderer_of
 
     attempts: dict[str, Attempt] = {}
-    renderer = Renderer(overrides=config.templates, show=config.display)
+    renderer = renderer_of(config)
 
     def send(receiver: ReceiverSettings) -> None:
         attempts[receiver.name] = _send(receiver, renderer, now)

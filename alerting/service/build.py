@@ -36,7 +36,7 @@ def build_cycle(
         return {} if client is None else {_pace_key(account): client.pace()}
 
     store.set_deliver_within(config.deliver_within)
-    renderer = Renderer(overrides=config.templates, show=config.display)
+    renderer = renderer_of(config)
     workers = {
         name: ReceiverWorker(
             receiver,
@@ -59,6 +59,11 @@ def build_cycle(
         keep_history=config.history_keep,
         facts_of=facts_of,
     )
+
+
+def renderer_of(config: Config) -> Renderer:
+    """What words messages as the rules file wants them."""
+    return Renderer(overrides=config.templates, show=config.display)
 
 
 def build_clients(

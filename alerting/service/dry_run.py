@@ -15,8 +15,7 @@ from alerting.config.settings import Config
 from alerting.engine.evaluation import Evaluation, blank_memory
 from alerting.engine.model import AccountState, Memory, Notification, Poll
 from alerting.messages.formats import Format, Message
-from alerting.messages.rendering import Renderer
-from alerting.service.build import build_clients
+from alerting.service.build import build_clients, renderer_of
 from alerting.service.cycle import Cycle
 from alerting.service.once import CycleResult, run_once
 from alerting.store.state import Store
@@ -45,7 +44,7 @@ def dry_run(config: Config, state: Path, *, clock: Callable[[], datetime]) -> Dr
         for client in clients.values():
             client.close()
         store.close()
-    renderer = Renderer(overrides=config.templates)
+    renderer = renderer_of(config)
     return DryRun(
         result=result,
         messages=tuple(

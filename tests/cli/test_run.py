@@ -12,7 +12,7 @@ import pytest
 
 from alerting.cli import context
 from alerting.errors import StoreError
-from alerting.sandbox.exchange import DOCUMENTED_WALLET, Special
+from alerting.sandbox.exchange import DOCUMENTED_WALLET, Special, wallet_body
 from alerting.service.once import run_once
 from alerting.store.outbox import Outbox
 from tests.support.desk import falling, without_phone
@@ -262,6 +262,21 @@ def test_a_dry_run_shows_what_it_would_send_and_leaves_no_trace(desk):
     )
     assert files(desk) == before
     assert not desk.inbox.received
+
+
+def test_a_dry_run_shows_numbers_as_the_message_would(desk):
+    desk.write(more="display: {grouping: thousands}\n")
+    desk.exchange.wallet = wallet_body(total="2000000", available="200", rows={})
+    desk.path.write_text(
+        desk.path.read_text(encoding="utf-8").replace(
+            "value: total_available_balance", "value: total_available_balance - 1000000"
+        ),
+        encoding="utf-8",
+    )
+    dry = desk.run("run", "--once", "--dry-run")[1]
+    desk.once()
+    assert "-999,800" in dry
+    assert all(title in dry for title in desk.titles())
 
 
 def test_a_dry_run_goes_by_what_was_told_before_and_changes_nothing_of_it(desk):
