@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alerting.cli import context
+
 if TYPE_CHECKING:
     from alerting.config.settings import Config
     from alerting.engine.model import PollOutcome, Snapshot
@@ -69,13 +71,13 @@ def _receiver(receiver: ReceiverSettings) -> Callable[[], Answer]:
 
 def _accounts(config: Config, state: Path) -> dict[str, Callable[[], Answer]]:
     """A question per account, at the pace that the state file knows of it."""
-    from alerting.service.build import enquiring_clients
+    from alerting.service.build import build_clients
     from alerting.store.state import Store
 
     with contextlib.ExitStack() as stack:
         # only read: whoever merely asks makes no state
         store = stack.enter_context(contextlib.closing(Store(state))) if state.exists() else None
-        clients = enquiring_clients(config, store)
+        clients = build_clients(config, store, clock=context.now)
 
     def question(name: str) -> Callable[[], Answer]:
         def ask() -> Answer:

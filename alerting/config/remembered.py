@@ -10,28 +10,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from alerting.config.report import is_secret
 from alerting.config.yaml_reader import Number
 from alerting.config.yaml_reader import Path as KeyPath
 from alerting.redaction import REDACTOR
+from alerting.store.facts import FactStore
 
 #: under this the state remembers them
 KEY = "rules"
 # what is written for a secret: a variable, so that nobody takes it for one
 _PLACEHOLDER = "${NOT_KEPT}"
 _SECRET_KEYS = ("api_key", "secret_key", "url")
-
-
-class FactStore(Protocol):
-    """What is asked of the state file; each method raises StoreError if it cannot be used."""
-
-    def meta(self, key: str) -> str | None:
-        """A fact that was remembered; None: never."""
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Remember a fact."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,6 +18,7 @@ from alerting.net.adapter import DeadlineAdapter
 from alerting.net.deadline import deadline
 from alerting.net.failures import in_between
 from alerting.redaction import Secret
+from alerting.store.facts import FactStore
 from alerting.units import parse_instant, rfc3339
 
 log = logging.getLogger("alerting.heartbeat")
@@ -32,14 +33,8 @@ CRON_JITTER = timedelta(seconds=5)
 DAEMON_JITTER = timedelta(milliseconds=500)
 
 
-class HeartbeatStore(HealthStore, Protocol):
+class HeartbeatStore(HealthStore, FactStore, Protocol):
     """What is asked of the state file; each method raises StoreError if it cannot be used."""
-
-    def meta(self, key: str) -> str | None:
-        """A fact that was remembered; None: never."""
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Remember a fact."""
 
 
 def obstacle(

@@ -12,7 +12,7 @@ from alerting.messages.rendering import Renderer
 from alerting.notify.dispatcher import Dispatcher, OnState, ReceiverWorker, Result
 from alerting.notify.receivers import build_notifier
 from alerting.service.cycle import Cycle
-from alerting.service.pruning import FactStore
+from alerting.store.facts import FactStore
 from alerting.store.state import Store
 
 
@@ -68,14 +68,14 @@ def renderer_of(config: Config) -> Renderer:
 
 def build_clients(
     config: Config,
-    store: FactStore,
+    store: FactStore | None,
     *,
     clock: Callable[[], datetime],
     steady: Callable[[], datetime] | None = None,
     keep: Mapping[str, WalletClient] | None = None,
     before: Config | None = None,
 ) -> dict[str, WalletClient]:
-    """A client per account, at the pace that the state file knows of it.
+    """A client per account, at the pace that the state file, if there is one, knows of it.
 
     Their requests bear the machine's `clock`; `steady` is the program's.
     After a reload those whose settings are as before go on, and all others are closed.
@@ -98,18 +98,6 @@ def build_clients(
             timeout=config.poll.timeout,
             clock=clock,
             steady=steady,
-            remembered=store.meta(_pace_key(name)),
-        )
-        for name, account in config.accounts.items()
-    }
-
-
-def enquiring_clients(config: Config, store: Store | None) -> dict[str, WalletClient]:
-    """A client per account for one question, at the pace that a state file, if any, knows of."""
-    return {
-        name: WalletClient(
-            account,
-            timeout=config.poll.timeout,
             remembered=None if store is None else store.meta(_pace_key(name)),
         )
         for name, account in config.accounts.items()

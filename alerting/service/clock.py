@@ -26,6 +26,7 @@ from typing import Protocol
 
 from alerting.errors import StoreError
 from alerting.store.documents import from_micros, to_micros
+from alerting.store.facts import FactStore
 from alerting.units import format_duration
 
 log = logging.getLogger("alerting")
@@ -39,14 +40,8 @@ _KEY = "clock"
 _MICROSECOND = timedelta(microseconds=1)
 
 
-class ClockStore(Protocol):
+class ClockStore(FactStore, Protocol):
     """What is asked of the state file; each method raises StoreError if it cannot be used."""
-
-    def meta(self, key: str) -> str | None:
-        """A fact that was remembered; None: never."""
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Remember a fact."""
 
     def evaluations(self) -> Mapping[str, datetime]:
         """When each account was last evaluated."""

@@ -28,13 +28,14 @@ from alerting.redaction import REDACTOR
 from alerting.service.polling import broken_poll
 from alerting.service.pruning import prune_if_sure
 from alerting.service.schedule import beat_of
+from alerting.store.facts import FactStore
 from alerting.terminal import count
 from alerting.units import format_duration, plain
 
 log = logging.getLogger("alerting")
 
 
-class CycleStore(Protocol):
+class CycleStore(FactStore, Protocol):
     """What is asked of the state; each method raises StoreError where it cannot be used."""
 
     def evaluate(
@@ -66,12 +67,6 @@ class CycleStore(Protocol):
         self, *, now: datetime, keep_history: timedelta, receivers: Collection[str] | None = None
     ) -> None:
         """Forget what is too old."""
-
-    def meta(self, key: str) -> str | None:
-        """A fact that was remembered; None: never."""
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Remember a fact."""
 
 
 class Delivery(Protocol):

@@ -10,24 +10,14 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from alerting.store.documents import to_micros
+from alerting.store.facts import FactStore
 
 _KEY = "pruned"
 _MICROSECOND = timedelta(microseconds=1)
 _HOUR = timedelta(hours=1) // _MICROSECOND
 _DAY = timedelta(days=1) // _MICROSECOND
-
-
-class FactStore(Protocol):
-    """What is asked of the state file; each method raises StoreError if it cannot be used."""
-
-    def meta(self, key: str) -> str | None:
-        """A fact that was remembered; None: never."""
-
-    def set_meta(self, key: str, value: str) -> None:
-        """Remember a fact."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
