@@ -13,7 +13,7 @@ from pathlib import Path
 from alerting.cli import asking, context
 from alerting.cli.arguments import Commands
 from alerting.cli.context import FAILED, FINE
-from alerting.config.starter import Source, Starter
+from alerting.config.starter import Source, Starter, starter_text
 from alerting.errors import ConfigError, UsageError
 from alerting.redaction import REDACTOR, Secret
 from alerting.terminal import program
@@ -41,6 +41,8 @@ class _Plan:
 
     path: Path
     starter: Starter
+    #: the rules file
+    text: str
     #: file, relative to the rules file -> the secret that goes into it
     secrets: dict[str, str] = field(default_factory=dict)
 
@@ -161,7 +163,7 @@ def _planned(args: argparse.Namespace) -> _Plan:
     )
     receivers = [(name, _receiver(name, url, secrets)) for name, url in given or _asked_receivers()]
     starter = Starter(account=account, keys=keys, base_url=args.base_url, receivers=receivers)
-    plan = _Plan(path=path, starter=starter, secrets=secrets)
+    plan = _Plan(path=path, starter=starter, text=starter_text(starter), secrets=secrets)
     _check(plan)
     return plan
 
@@ -281,12 +283,6 @@ def _check_variable(flag: str, name: str) -> None:
 # ── writing ─────────────────────────────────────────────────────────────────
 
 
-def _text(plan: _Plan) -> str:
-    from alerting.config.starter import starter_text
-
-    return starter_text(plan.starter)
-
-
 def _check(plan: _Plan) -> None:
     """Before anything is written: what `check` would refuse, whatever the secrets are."""
     from alerting.config.load import Depth, Secrets, load_document
@@ -297,7 +293,7 @@ def _check(plan: _Plan) -> None:
     if twice is not None:
         raise UsageError(f"two receivers are named {twice}; give one another name with --receiver")
     try:
-        document = read_yaml(_text(plan), file="the new rules file")
+        document = read_yaml(plan.text, file="the new rules file")
         load_document(
             document,
             path=plan.path,
@@ -324,7 +320,7 @@ def _write(plan: _Plan, *, force: bool) -> None:
         if files:
             (plan.path.parent / _FOLDER).mkdir(mode=0o700, exist_ok=True)
         # the rules last: until they are there, nothing counts
-        for path, text in {**files, plan.path: _text(plan)}.items():
+        for path, text in {**files, plan.path: plan.text}.items():
             _put(path, text, force=force)
     except FileExistsError as error:
         raise UsageError(f"{error.filename2 or error.filename} is there already") from None

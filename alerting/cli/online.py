@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import threading
+import functools
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alerting.cli import context
+from alerting.cli.side_by_side import side_by_side
 
 if TYPE_CHECKING:
     from alerting.config.settings import Config
@@ -39,21 +40,17 @@ def ask_all(config: Config, *, state: Path) -> bool:
 def _answers(
     questions: dict[str, Callable[[], Answer]], *, patience: timedelta
 ) -> dict[str, Answer]:
-    found: dict[str, Answer] = {}
-
-    def ask(who: str, question: Callable[[], Answer]) -> None:
-        try:
-            found[who] = question()
-        except Exception as error:  # noqa: BLE001 - 180 plugins can raise anything
-            found[who] = False, f"internal error: {type(error).__name__}"
-
-    threads = [threading.Thread(target=ask, args=each, daemon=True) for each in questions.items()]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(patience.total_seconds())
+    asked = {who: functools.partial(_safely, question) for who, question in questions.items()}
+    found = side_by_side(asked, seconds=patience.total_seconds())
     late = False, f"no answer within {patience.total_seconds():.0f} s"
     return {who: found.get(who, late) for who in questions}
+
+
+def _safely(question: Callable[[], Answer]) -> Answer:
+    try:
+        return question()
+    except Exception as error:  # noqa: BLE001 - 180 plugins can raise anything
+        return False, f"internal error: {type(error).__name__}"
 
 
 def _receiver(receiver: ReceiverSettings) -> Callable[[], Answer]:

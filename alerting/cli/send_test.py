@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import threading
+import functools
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from alerting.cli import context
 from alerting.cli.arguments import Commands
 from alerting.cli.context import FAILED, FINE
+from alerting.cli.side_by_side import side_by_side
 from alerting.errors import AlertingError, UsageError
 
 if TYPE_CHECKING:
@@ -47,19 +48,11 @@ def send_tests(config: Config, names: Iterable[str], *, now: datetime, state: Pa
     from alerting.notify.receivers import Attempt, SendOutcome
     from alerting.service.build import renderer_of
 
-    attempts: dict[str, Attempt] = {}
     renderer = renderer_of(config)
-
-    def send(receiver: ReceiverSettings) -> None:
-        attempts[receiver.name] = _send(receiver, renderer, now)
-
-    threads = [
-        threading.Thread(target=send, args=(config.receivers[name],), daemon=True) for name in names
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(_PATIENCE)
+    attempts = side_by_side(
+        {name: functools.partial(_send, config.receivers[name], renderer, now) for name in names},
+        seconds=_PATIENCE,
+    )
     slow = Attempt(outcome=SendOutcome.UNKNOWN, reason=f"no answer within {_PATIENCE:.0f} s")
     width = max(len(name) for name in names)
     for name in names:

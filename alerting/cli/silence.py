@@ -125,11 +125,10 @@ def new_silence(
 
 def describe(silence: Silence, *, now: datetime) -> str:
     """One line for `silence list`."""
-    matchers = " ".join(f"{key}={glob}" for key, glob in sorted(silence.matchers.items()))
     left = _rounded(silence.ends_at - now)
     until = rfc3339(silence.ends_at.replace(microsecond=0))
     return (
-        f"{silence.id}  {matchers}  until {until} ({format_duration(left)} left)"
+        f"{silence.id}  {silence.typed}  until {until} ({format_duration(left)} left)"
         f"  {silence.reason}  [{silence.author}]"
     )
 

@@ -57,6 +57,7 @@ def _on_a_terminal() -> bool:
 
 
 def _show(args: argparse.Namespace) -> int:
+    from alerting.monitoring.nearest import reaches
     from alerting.monitoring.overview import overview
     from alerting.monitoring.status_json import as_json
     from alerting.monitoring.status_text import as_text
@@ -64,6 +65,8 @@ def _show(args: argparse.Namespace) -> int:
     config = context.known_config(args)
     store = context.open_store(args, config) if context.state_path(args, config).exists() else None
     view = overview(config, store, now=context.now())
+    accounts = view.health.accounts.values()
+    view = replace(view, reaches=reaches(config.ruleset, accounts, now=view.now))
     if store is not None and not args.json and sys.stdout.isatty():
         view = replace(view, sparklines=tuple(_sparklines(store, config, view.now)))
     if store is not None:

@@ -174,7 +174,8 @@ class _Evaluator:
             observed = self._unbroken(known.judged_at if known else None)
             undefined = [] if self._judge_sample(rule, sample, Trust.GOOD, observed) else [sample]
             self._judge_undefined(rule, undefined, None, Trust.GOOD)
-        waiting = self._waiting()
+        # asked only where time does not pass: nearly always it does
+        waiting = self._waiting() if self.account.unaged else frozenset()
         self._apply_builtin(builtin.blind(self.ruleset, self.account, self.now, waiting=waiting))
 
     def _waiting(self) -> frozenset[str]:

@@ -385,6 +385,11 @@ class Silence:
     author: str
     reason: str
 
+    @property
+    def typed(self) -> str:
+        """Its matchers as people type them."""
+        return " ".join(f"{key}={glob}" for key, glob in sorted(self.matchers.items()))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ack:

@@ -15,7 +15,7 @@ from alerting.engine import routing
 from alerting.engine.model import PROGRAM, Alert, Direction, Memory, Severity, Silence, State
 from alerting.engine.rules import Ruleset
 from alerting.monitoring.health import Health, HealthStore, look
-from alerting.monitoring.nearest import Reach, reaches
+from alerting.monitoring.nearest import Reach
 from alerting.units import EXACT, plain
 
 
@@ -54,7 +54,7 @@ class Overview:
     sent_totals: Mapping[str, int] = field(default_factory=dict)
     #: those that have not ended
     silences: tuple[Silence, ...] = ()
-    #: every rule of the file, and how near it is to its line
+    #: every rule of the file, and how near it is to its line; `status` alone looks
     reaches: tuple[Reach, ...] = ()
     #: the last day: what, bars, range
     sparklines: tuple[tuple[str, str, str], ...] = ()
@@ -84,7 +84,6 @@ def overview(config: Config, store: OverviewStore | None, *, now: datetime) -> O
         severities=_severities(ruleset),
         sent_totals=store.sent_totals() if store else {},
         silences=store.silences(now=now) if store else (),
-        reaches=reaches(ruleset, [memory.account for memory in memories[1:]], now=now),
     )
 
 

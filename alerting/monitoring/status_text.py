@@ -52,9 +52,8 @@ def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> st
 
 
 def _silence_row(silence: Silence, now: datetime) -> tuple[str, ...]:
-    matchers = " ".join(f"{key}={glob}" for key, glob in sorted(silence.matchers.items()))
     left = f"{_ago(now, silence.ends_at)} left"
-    return (f"  {silence.id}", matchers, left, silence.reason, f"[{silence.author}]")
+    return (f"  {silence.id}", silence.typed, left, silence.reason, f"[{silence.author}]")
 
 
 def _account_row(
