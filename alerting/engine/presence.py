@@ -74,7 +74,7 @@ def look(
         assets=account.assets - gone | present,
         away={asset: since for asset, since in away.items() if asset not in gone},
         rows=tuple(kept),
-        unlisted={a: each for a, each in rows.unlisted(kept).items() if a not in gone},
+        unlisted={a: each for a, each in rows.unlisted(missing).items() if a not in gone},
     )
     listed = {_key(row) for row in snapshot.symbols}
     absent = [{"base_asset": asset} for asset in account.away]
@@ -140,10 +140,13 @@ class _Rows:
             elif seen.missed + 1 < GONE_AFTER:
                 yield replace(seen, missed=seen.missed + 1)
 
-    def unlisted(self, kept: Iterable[SeenRow]) -> dict[str, Mapping[str, Decimal]]:
-        """What the totals hold beyond the rows; as before, where a row is missing or guessed."""
+    def unlisted(self, missing: Iterable[Flaw]) -> dict[str, Mapping[str, Decimal]]:
+        """What the totals hold beyond the rows; as before, where a row is missing or guessed.
+
+        A row whose margin has left the totals says nothing against them, though it is not gone yet.
+        """
         before = self._account.unlisted
-        unknown = {each.row.base_asset for each in kept if _key(each.row) not in self._listed}
+        unknown = {(flaw.labels or {}).get("base_asset") for flaw in missing}
         unknown |= self._guessed & before.keys()
         news = {asset: self._learned(asset) for asset in self._now if asset not in unknown}
         return {**before, **news}
@@ -152,13 +155,18 @@ class _Rows:
         """A row that has only just come may be a mistake: with it, nothing moves away from zero."""
         now, before = self._now[asset], self._account.unlisted.get(asset)
         new = any(key not in self._known for key in self._listed if key[0] == asset)
-        if not new or before is None:
-            return now
-        return {name: sorted((before[name], Decimal(0), now[name]))[1] for name in now}
+        return now if not new or before is None else _nearer_to_zero(before, now)
 
     def _before(self, asset: str) -> Mapping[str, Decimal]:
-        """What the totals held beyond the rows before this answer; at first, what they hold now."""
-        return self._account.unlisted.get(asset) or self._now.get(asset, {})
+        """What the totals held beyond the rows before this answer; at first, what they hold now.
+
+        Where they hold less than nothing, by no more than they do with the row: it may have been
+        one odd answer that said so, and with it no row could ever leave the totals again.
+        """
+        before, now = self._account.unlisted.get(asset), self._now.get(asset)
+        if before is None or now is None:
+            return before or now or {}
+        return _nearer_to_zero(before, now)
 
     def _held(self, seen: SeenRow) -> Iterator[Flaw]:
         row, now = seen.row, self._now[seen.row.base_asset]
@@ -186,6 +194,13 @@ class _Rows:
             name: totals[total] - sum((row.get(name, Decimal(0)) for row in rows), Decimal(0))
             for total, name in MARGINS.items()
         }
+
+
+def _nearer_to_zero(
+    before: Mapping[str, Decimal], now: Mapping[str, Decimal]
+) -> dict[str, Decimal]:
+    """What was before, moved towards what is now, but not away from zero."""
+    return {name: sorted((before[name], Decimal(0), now[name]))[1] for name in now}
 
 
 def _completed(snapshot: Snapshot, known: Iterable[SeenRow], doubts: Doubts) -> Snapshot:

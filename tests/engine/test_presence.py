@@ -267,6 +267,16 @@ def test_totals_with_flaws_say_nothing_of_a_row(totals):
             id="another-mistake-before-it-is-no-measure",
         ),
         pytest.param(
+            ["SOL 70 ETH 90|160", "SOL 70 ETH 90|0", "BTC 80 ETH 90|170", *["ETH 90|90"] * 2],
+            "..FF.",
+            id="what-the-totals-lacked-once-is-no-measure",
+        ),
+        pytest.param(
+            ["SOL 70 ETH 90|160", "SOL 70 ETH 90|0", "BTC 80 ETH 90|170", *["ETH 90|170"] * 3],
+            "..FFFF",
+            id="and-when-they-do-hold-it-it-is-missing",
+        ),
+        pytest.param(
             ["ETH 90|890", "BTC 800 ETH 90|890", *["ETH 90|890"] * 3],
             ".FFFF",
             id="what-was-listed-once-is",

@@ -364,9 +364,8 @@ def _flip(rng: random.Random, text: bytes) -> bytes:
 
 def _digit(rng: random.Random, text: bytes) -> bytes:
     spoilt = bytearray(text)
-    spoilt[rng.choice([i for i, each in enumerate(text) if chr(each).isdigit()])] = rng.choice(
-        b"0123456789.eE-+xO"
-    )
+    digits = [number for number, each in enumerate(text) if chr(each).isdigit()] or [0]
+    spoilt[rng.choice(digits)] = rng.choice(b"0123456789.eE-+xO")
     return bytes(spoilt)
 
 
