@@ -13,6 +13,7 @@ from alerting.errors import StoreError
 from alerting.store import documents
 from alerting.store.database import Connection, Database
 from alerting.store.documents import from_micros, to_micros
+from alerting.store.soundness import refuse_broken
 
 #: However long a service asks to be left alone, it is asked again after this: with one receiver a
 #: day's pause would be a day of silence.
@@ -148,9 +149,11 @@ class Outbox:
     def recover(self) -> int:
         """Rows that others were sending when they died may have arrived; their count.
 
-        Only the holder of the state lock may call this.
+        Only the holder of the state lock may call this, at its start: StoreError if the file is
+        damaged in a way that would hide what waits.
         """
         with self._database.transaction() as connection:
+            refuse_broken(connection, self._database.path)
             return connection.execute(
                 f"UPDATE outbox SET {UNCLAIM}, maybe_sent = 1 "
                 "WHERE claimed_by <> ? AND status = 'pending'",

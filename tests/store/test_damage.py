@@ -12,6 +12,7 @@ import pytest
 from alerting.engine.model import Ack, Silence
 from alerting.errors import StoreError
 from alerting.store.database import Database
+from alerting.store.state import Store
 from tests.support.factories import T0, WARNING, M
 from tests.support.stores import see
 
@@ -111,6 +112,43 @@ def test_every_way_to_read_has_that_one_kind_of_error(full, path, sql, use):
         connection.commit()
     with pytest.raises(StoreError):
         use(full)
+
+
+def test_an_index_that_hides_a_message_is_an_error_at_the_start(full, path):
+    """SQLite finds no fault with an index that is asked: it has another page, a good one."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        pages = dict(connection.execute("SELECT name, rootpage FROM sqlite_master"))
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    assert full.recover() == 0
+    full.close()
+    content = bytearray(path.read_bytes())
+    there, empty = (
+        slice((pages[name] - 1) * size, pages[name] * size)
+        for name in ("outbox_by_receiver", "sqlite_autoindex_meta_1")
+    )
+    content[there], content[empty] = content[empty], content[there]
+    path.write_bytes(content)
+    store = Store(path)
+    assert store.claim("desk", now=T0) is None
+    with pytest.raises(StoreError, match=r"its table \w+ is damaged \(.*missing from index"):
+        store.recover()
+    store.close()
+
+
+def test_what_no_index_says_is_an_error_at_the_start_too(full, path):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        (page,) = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'notified'"
+        ).fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    full.close()
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * size : page * size] = bytes(size)
+    path.write_bytes(content)
+    store = Store(path)
+    with pytest.raises(StoreError):
+        store.recover()
+    store.close()
 
 
 def test_a_thread_that_keeps_the_file_is_an_error_for_the_others(path):
