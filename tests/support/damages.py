@@ -248,7 +248,16 @@ def _drop_table(rng: random.Random, path: Path) -> str:
 
 def _empty_table(rng: random.Random, path: Path) -> str:
     with _sql(path) as connection:
-        tables = ("accounts", "alerts", "notified", "silences", "acks", "history", "meta", "receivers")
+        tables = (
+            "accounts",
+            "alerts",
+            "notified",
+            "silences",
+            "acks",
+            "history",
+            "meta",
+            "receivers",
+        )
         table = rng.choice(tables)
         connection.execute(f"DELETE FROM {table}")
     return f"{table} is empty"
@@ -437,7 +446,9 @@ class _Starts:
         of_phone = [each.title + each.message for each in told if each.box == "phone"]
         told_of_phone = any("delivery-failing" in each.title + each.message for each in told)
         if not any("floor" in text for text in of_phone) and not told_of_phone and not directly:
-            text = f"{where}: the phone hears nothing; {[(t.box, t.title) for t in told]} {err[-600:]}"
+            text = (
+                f"{where}: the phone hears nothing; {[(t.box, t.title) for t in told]} {err[-600:]}"
+            )
             self.figures.problem("silence", text)
 
 
@@ -450,17 +461,16 @@ def damaged_states(
     folder: Path,
     *,
     seed: int,
-    progress: Callable[[int], None] = lambda _: None,
+    first: int = 0,
 ) -> Figures:
-    """So many damages of one state file; the same seed gives the same."""
+    """So many damages of one state file, each way in turn; the same seed gives the same."""
     figures = Figures()
     # a start that failed leaves threads behind, which a process would have taken with it
     logging.disable(logging.CRITICAL)
     try:
         with _Starts(folder, figures, seed=seed) as starts:
-            for number in range(count):
+            for number in range(first, first + count):
                 starts.one(number)
-                progress(number)
     finally:
         logging.disable(logging.NOTSET)
     return figures

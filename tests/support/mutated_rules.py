@@ -168,7 +168,15 @@ _ODD_LINES = (
     "#" * 3_000,
     "  " * 300 + "deep: 1",
 )
-_ODD_BYTES = (b"\x00", b"\xff", b"\xed\xa0\x80", b"\x85", b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"\x1b[2J")
+_ODD_BYTES = (
+    b"\x00",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\x85",
+    b"\xe2\x80\xa8",
+    b"\xef\xbb\xbf",
+    b"\x1b[2J",
+)
 
 
 def _drop_line(rng: random.Random, lines: list[str]) -> None:
@@ -194,7 +202,9 @@ def _indent(rng: random.Random, lines: list[str]) -> None:
     at = rng.randrange(len(lines))
     by = rng.choice([" ", "  ", "\t", "    ", "\u00a0", ""])
     for number in range(at, min(len(lines), at + rng.choice([1, 1, 5]))):
-        lines[number] = by + (lines[number].lstrip() if not by or rng.random() < 0.3 else lines[number])
+        lines[number] = by + (
+            lines[number].lstrip() if not by or rng.random() < 0.3 else lines[number]
+        )
 
 
 def _value(rng: random.Random, lines: list[str]) -> None:
@@ -401,12 +411,10 @@ def mutated_rules(
     folder: Path,
     *,
     seed: int,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> Figures:
     """So many spoilt rules files; the same seed gives the same."""
     figures = Figures()
     files = _Files(folder, figures, seed)
     for number in range(count):
         files.one(number)
-        progress(number)
     return figures

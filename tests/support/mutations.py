@@ -218,9 +218,7 @@ class Case:
         self.figures = figures
         self.world = World(self.random)
         stored, http = seed % _STORED == 1, seed % _HTTP == 2
-        self.state = (
-            _Stored(ruleset, folder / f"{seed}.db") if stored else _InMemory(ruleset)
-        )
+        self.state = _Stored(ruleset, folder / f"{seed}.db") if stored else _InMemory(ruleset)
         self.wire = _OverHttp() if http else _Parsed()
         self.past: list[_Past] = []
         self.now = START
@@ -293,9 +291,7 @@ class Case:
             self._check_change(change)
         self._check_told(poll, step)
 
-    def _count(
-        self, poll: Poll, reading: Reading | None, truth: Truth, *, spoilt: bool
-    ) -> None:
+    def _count(self, poll: Poll, reading: Reading | None, truth: Truth, *, spoilt: bool) -> None:
         if not spoilt:
             return
         if isinstance(poll.outcome, PollFailure):
@@ -406,7 +402,6 @@ def mutated_answers(
     folder: Path,
     *,
     seed: int,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> Figures:
     """So many spoilt answers, ten for each wallet; the same seed gives the same cases."""
     file = folder / "answers.yaml"
@@ -421,5 +416,4 @@ def mutated_answers(
             figures.problem("hangs", f"{case._where}: {error}")
         except Exception:
             figures.problem("tracebacks", f"{case._where}: {traceback.format_exc()}")
-        progress(number)
     return figures

@@ -52,8 +52,7 @@ class Reading:
     def lying_rows(self, asset: str, truth: Asset) -> bool:
         """Rows that nobody can doubt are there though they are not so, or not at all."""
         return any(
-            fields is not None
-            and (key[2] != EXCHANGE or fields != _true_fields(truth, key[1]))
+            fields is not None and (key[2] != EXCHANGE or fields != _true_fields(truth, key[1]))
             for key, fields in self.rows.items()
             if key[0] == asset
         )
