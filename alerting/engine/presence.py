@@ -3,13 +3,15 @@
 A symbol row is gone when two good answers in a row lack it and its margin has left the wallet's
 totals. While the totals still hold it (what they hold beyond the listed rows has grown by more than
 half of it, and is not what it was before the row came), the row is only missing, which is a flaw.
+What the totals hold beyond the rows moves for other reasons too, so a missing row of which nothing
+is alerting is forgotten after as long as a settlement row is; one with an alert on is held.
 A settlement row that is away is a flaw of its asset; when it has stayed away for long enough, in
 answers that are good otherwise, it is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -26,7 +28,8 @@ from alerting.units import ZERO
 GONE_AFTER = 2
 
 _BLOCKED = "blocked_balance"
-_Key = tuple[str, str, str]
+#: a symbol row's asset, symbol and exchange
+RowKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +59,17 @@ def look(
     tolerance: Decimal,
     observed: timedelta,
     forget_after: timedelta,
+    alerting: Collection[RowKey] = (),
 ) -> Sighting:
-    """Compare a snapshot with what is remembered; `observed` is seen time since the one before."""
+    """Compare a snapshot with what is remembered; `observed` is seen time since the one before.
+
+    `alerting` are the symbol rows that an alert which is on is about.
+    """
     known = {_key(each.row): each for each in account.rows}
     found = integrity.flaws(snapshot, known_assets=account.assets, tolerance=tolerance)
     snapshot = _completed(snapshot, known.values(), Doubts(found))
     rows = _Rows(snapshot, account, known, Doubts(found))
+    rows.forget(observed=observed, after=forget_after, but=alerting)
     missing = list(rows.missing())
     found += missing
     away = _away(snapshot, account, found, observed)
@@ -96,13 +104,15 @@ class _Rows:
         self,
         snapshot: Snapshot,
         account: AccountState,
-        known: Mapping[_Key, SeenRow],
+        known: Mapping[RowKey, SeenRow],
         doubts: Doubts,
     ) -> None:
         self._account = account
-        self._known = known
+        self._known = dict(known)
         self._doubts = doubts
-        self._listed: dict[_Key, SymbolRow] = {}
+        self._listed: dict[RowKey, SymbolRow] = {}
+        #: rows that were missing for so long that they are forgotten
+        self._forgotten: set[RowKey] = set()
         #: assets with a row that is there, but not known exactly
         self._guessed: set[str] = set()
         for row in snapshot.symbols:
@@ -119,10 +129,27 @@ class _Rows:
             if doubts.asset(wallet.base_asset) is Trust.GOOD
         }
 
+    def forget(self, *, observed: timedelta, after: timedelta, but: Collection[RowKey]) -> None:
+        """Count for how long rows are missing, in answers that are good otherwise."""
+        others = {asset for asset, _, _ in self._listed}
+        for key in self._known.keys() - self._listed.keys():
+            seen = self._known[key]
+            asset = seen.row.base_asset
+            # a list that is lost as a whole says of no row that it is gone
+            listed = asset in others and asset in self._now
+            if not listed or self._doubts.rows_of(asset) is Trust.SUSPECT:
+                continue
+            away = ZERO if seen.away is None else seen.away + observed
+            self._known[key] = replace(seen, away=away)
+            if away >= after and key not in but:
+                self._forgotten.add(key)
+
     def missing(self) -> Iterator[Flaw]:
         """A flaw for each row that is not there while its margin is still in the totals."""
         for key, seen in self._known.items():
-            if key not in self._listed and seen.row.base_asset in self._now:
+            if key in self._listed or key in self._forgotten:
+                continue
+            if seen.row.base_asset in self._now:
                 yield from self._held(seen)
 
     def kept(self, missing: Iterable[Flaw]) -> Iterator[SeenRow]:
@@ -160,13 +187,12 @@ class _Rows:
     def _before(self, asset: str) -> Mapping[str, Decimal]:
         """What the totals held beyond the rows before this answer; at first, what they hold now.
 
-        Where they hold less than nothing, by no more than they do with the row: it may have been
-        one odd answer that said so, and with it no row could ever leave the totals again.
+        Where they held less than nothing, by no more than they do with the row: it may have been
+        one odd answer that said so, and with it no row could ever leave the totals again. Flawed
+        totals say nothing of it at all.
         """
-        before, now = self._account.unlisted.get(asset), self._now.get(asset)
-        if before is None or now is None:
-            return before or now or {}
-        return _nearer_to_zero(before, now)
+        before, now = self._account.unlisted.get(asset), self._now.get(asset, {})
+        return now if before is None else _nearer_to_zero(before, now)
 
     def _held(self, seen: SeenRow) -> Iterator[Flaw]:
         row, now = seen.row, self._now[seen.row.base_asset]
@@ -230,5 +256,5 @@ def _away(
     }
 
 
-def _key(row: SymbolRow) -> _Key:
+def _key(row: SymbolRow) -> RowKey:
     return row.base_asset, row.symbol, row.exchange

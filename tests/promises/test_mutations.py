@@ -6,7 +6,7 @@ and second_reading.py for answers, mutated_rules.py, damages.py.
 
 from __future__ import annotations
 
-import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.support.mutated_rules import mutated_rules
 from tests.support.mutations import mutated_answers
 
 #: another one each day, so that CI looks further than it did yesterday
-TODAY = datetime.datetime.now(datetime.UTC).date().toordinal()
+TODAY = datetime.now(UTC).date().toordinal()
 
 
 @pytest.mark.parametrize("seed", [1, TODAY], ids=["fixed", "today"])

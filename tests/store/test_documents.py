@@ -32,7 +32,7 @@ from alerting.store.documents import from_micros, to_micros
 from tests.support.factories import D
 
 texts = st.text(st.characters(), max_size=5)  # half surrogate pairs too: an exchange may send them
-# keys are names of API fields and labels: printable, by whoever reads them
+# keys are names of API fields, labels and assets: printable, by whoever reads them
 names = st.text(st.characters(exclude_categories=("Cs",)), max_size=5)
 decimals = st.decimals(allow_nan=False, allow_infinity=False)
 instants = st.datetimes(timezones=st.just(UTC))
@@ -97,7 +97,7 @@ rows = st.builds(
     symbol=texts,
     base_asset=texts,
     exchange=texts,
-    fields=st.dictionaries(texts, decimals, max_size=3),
+    fields=st.dictionaries(names, decimals, max_size=3),
 )
 accounts = st.builds(
     AccountState,
@@ -107,17 +107,18 @@ accounts = st.builds(
     poll_failures=st.integers(0, 9),
     last_error=st.none() | texts,
     assets=st.frozensets(texts),
-    away=st.dictionaries(texts, st.timedeltas()),
+    away=st.dictionaries(names, st.timedeltas()),
     rows=st.lists(
         st.builds(
             SeenRow,
             row=rows,
             missed=st.integers(0, 3),
-            before=st.dictionaries(texts, decimals, max_size=2),
+            away=st.none() | st.timedeltas(),
+            before=st.dictionaries(names, decimals, max_size=2),
         ),
         max_size=2,
     ).map(tuple),
-    unlisted=st.dictionaries(texts, st.dictionaries(texts, decimals, max_size=3), max_size=2),
+    unlisted=st.dictionaries(names, st.dictionaries(names, decimals, max_size=3), max_size=2),
 )
 
 

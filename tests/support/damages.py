@@ -354,7 +354,7 @@ class _Starts:
         self.exchange = LoopbackExchange()
         self.inbox = Inbox()
 
-    def __enter__(self) -> _Starts:
+    def __enter__(self):
         self.exchange.__enter__()
         self.inbox.__enter__()
         whole = self.folder / "whole"

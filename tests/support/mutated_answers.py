@@ -27,6 +27,8 @@ ROW_FIELDS = ("blocked_balance", "position_margin", "open_order_margin")
 class Source(str):
     """JSON source that is written as it is."""
 
+    __slots__ = ()
+
 
 class Twice:
     """An object with keys that stand twice."""

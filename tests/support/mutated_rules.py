@@ -305,16 +305,18 @@ def _spoil(rng: random.Random, text: str) -> tuple[bytes, str]:
 
 # ── looking ─────────────────────────────────────────────────────────────────
 
-_WALLETS = (
+_GOOD = (
     b'{"data":{"base_asset_balances":[{"base_asset":"USDT","balances":{"total_balance":"1000",'
     b'"total_available_balance":"100","total_blocked_balance":"900","total_position_margin":"900",'
     b'"total_open_order_margin":"0"}}],"asset":[{"symbol":"BTCUSDT","base_asset":"USDT",'
     b'"exchange":"EXCHANGE_2","blocked_balance":"800","position_margin":"900",'
-    b'"open_order_margin":"-100"}]}}',
+    b'"open_order_margin":"-100"}]}}'
+)
+_BROKEN = (
     b'{"data":{"base_asset_balances":[{"base_asset":"USDT","balances":{"total_balance":"0",'
     b'"total_available_balance":"1e30","total_blocked_balance":null}},{"base_asset":"INR"}],'
     b'"asset":[{"symbol":"BTCUSDT","base_asset":"USDT","exchange":"EXCHANGE_2",'
-    b'"blocked_balance":"NaN"},7]}}',
+    b'"blocked_balance":"NaN"},7]}}'
 )
 
 
@@ -371,7 +373,7 @@ class _Files:
         account = next(iter(config.accounts))
         memory, now = evaluation.blank_memory(account), START
         try:
-            outcomes = [parse_wallet(b, account=account, observed_at=now) for b in _WALLETS]
+            outcomes = [parse_wallet(b, account=account, observed_at=now) for b in (_GOOD, _BROKEN)]
             for outcome in (*outcomes, make_failure(account=account), outcomes[0]):
                 now += timedelta(seconds=15)
                 step = evaluation.evaluate(config.ruleset, memory, outcome, now=now)

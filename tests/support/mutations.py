@@ -17,7 +17,7 @@ import signal
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,7 +48,7 @@ from tests.support.truths import JUDGED, RULES, STEP, Key, Truth, World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PER_CASE = 10
-_SETTLE, _CALM, _AFTER = 8, 30, 6
+_SETTLE, _CALM, _AFTER = 8, 40, 6
 #: longer than this for one answer is a hang
 LONGEST = 2.0
 #: of so many cases one goes over HTTP, one into a real state file
@@ -362,7 +362,7 @@ class Case:
 
     def _none_missed(self, when: str) -> None:
         """What was true for long enough in the last true answers fires."""
-        recent = [past for past in self.past[-_AFTER:]]
+        recent = self.past[-_AFTER:]
         firing = {
             (alert.rule, _key(alert.labels), level.severity.value)
             for alert in self.state.memory.alerts.values()

@@ -27,7 +27,7 @@ Fields = dict[str, Decimal]
 
 
 class _Number(str):
-    pass
+    __slots__ = ()
 
 
 class _Unknown:

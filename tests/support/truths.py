@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 D = Decimal
+ZERO = D(0)
 STEP = 15  # seconds between two polls
 
 RULES = """\
@@ -71,7 +72,7 @@ class Row:
     """What one symbol holds."""
 
     position: Decimal
-    orders: Decimal = D(0)
+    orders: Decimal = ZERO
 
     def fields(self) -> dict[str, Decimal]:
         return {
@@ -87,7 +88,7 @@ class Asset:
 
     total: Decimal
     rows: dict[str, Row] = field(default_factory=dict)
-    unlisted: Decimal = D(0)
+    unlisted: Decimal = ZERO
 
     def fields(self) -> dict[str, Decimal]:
         position = sum((row.position for row in self.rows.values()), self.unlisted)
