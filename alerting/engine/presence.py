@@ -74,7 +74,8 @@ def look(
     found += missing
     away = _away(snapshot, account, found, observed)
     gone = frozenset(asset for asset, since in away.items() if since >= forget_after)
-    flaws = tuple(flaw for flaw in found if flaw not in [integrity.gone(asset) for asset in gone])
+    over = {integrity.gone(asset).text for asset in gone}
+    flaws = tuple(flaw for flaw in found if flaw.text not in over)
     present = {wallet.base_asset for wallet in snapshot.wallets}
     kept = [each for each in rows.kept(missing) if each.row.base_asset not in gone]
     account = replace(
@@ -122,8 +123,11 @@ class _Rows:
                 self._guessed.add(row.base_asset)
                 # as it was last read well; of a new one, what can be read
                 self._listed[key] = known[key].row if key in known else row
+        rows: dict[str, list[Mapping[str, Decimal]]] = {}
+        for row in self._listed.values():
+            rows.setdefault(row.base_asset, []).append(row.fields)
         self._now = {
-            wallet.base_asset: self._unlisted(wallet.base_asset, wallet.fields)
+            wallet.base_asset: _beyond(wallet.fields, rows.get(wallet.base_asset, ()))
             for wallet in snapshot.wallets
             # only where the totals are whole and agree, they can tell anything
             if doubts.asset(wallet.base_asset) is Trust.GOOD
@@ -214,12 +218,15 @@ class _Rows:
                 yield Flaw(text=text, amount=grown, scope=Scope.SYMBOL, labels=row_labels(row))
                 return
 
-    def _unlisted(self, asset: str, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        rows = [row.fields for row in self._listed.values() if row.base_asset == asset]
-        return {
-            name: totals[total] - sum((row.get(name, Decimal(0)) for row in rows), Decimal(0))
-            for total, name in MARGINS.items()
-        }
+
+def _beyond(
+    totals: Mapping[str, Decimal], rows: Collection[Mapping[str, Decimal]]
+) -> dict[str, Decimal]:
+    """What totals hold beyond the rows."""
+    return {
+        name: totals[total] - sum((row.get(name, Decimal(0)) for row in rows), Decimal(0))
+        for total, name in MARGINS.items()
+    }
 
 
 def _nearer_to_zero(

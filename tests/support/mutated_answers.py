@@ -218,8 +218,14 @@ def _deep(rng: random.Random, body: Any) -> None:
 
 
 def _many(rng: random.Random, body: Any) -> None:
-    rows = _rows(rng, body)
-    rows.extend([rng.choice([{}, None, copy.deepcopy(rows[0])])] * rng.choice([200, 4_000, 6_000]))
+    """Thousands of rows, empty, alike, or each of its own name."""
+    rows, count = _rows(rng, body), rng.choice([200, 2_000, 4_000, 6_000])
+    name = "symbol" if "symbol" in rows[0] else "base_asset"
+    kind = rng.choice([{}, None, rows[0], "named"])
+    if kind == "named":
+        rows += [{**rows[0], name: f"{rows[0][name]}{number}"} for number in range(count)]
+    else:
+        rows += [copy.deepcopy(kind)] * count
 
 
 def _more_keys(rng: random.Random, body: Any) -> None:

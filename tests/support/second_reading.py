@@ -68,9 +68,13 @@ class Reading:
         return JUDGED[rule].of_rows and self.lying_rows(key[0], asset)
 
     def may_hide(self, key: Key, truth: Truth) -> bool:
-        """The row may seem to have been closed: its margin is not in the totals, or is elsewhere."""
+        """The row may seem closed: its margin is not in the totals, or stands under another name."""
         asset = truth.assets[key[0]]
-        return self.lying_totals(key[0], asset) or self.lying_rows(key[0], asset)
+        strange = any(
+            found[0] == key[0] and (found[2] != EXCHANGE or found[1] not in asset.rows)
+            for found in self.rows
+        )
+        return strange or self.lying_totals(key[0], asset) or self.lying_rows(key[0], asset)
 
     def flawed(self, truth: Truth, before: Truth | None) -> str | None:
         """What must be told as suspect; `before` is the truth of an answer just before, unspoilt."""
