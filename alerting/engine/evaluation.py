@@ -146,6 +146,7 @@ class _Evaluator:
             tolerance=self.ruleset.tolerance,
             observed=self.observed,
             forget_after=self.ruleset.forget_after,
+            alerting=self.work.rows_on(),
         )
         for scope in FEEDS["wallet"]:
             rows = samples.by_row(samples.samples(seen.snapshot, scope))

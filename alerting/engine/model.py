@@ -417,6 +417,8 @@ class SeenRow:
     before: Mapping[str, Decimal] = field(default_factory=dict)
     #: good snapshots without it since then, its margin having left the totals
     missed: int = 0
+    #: for how long it was not listed, in answers that list others and are good; None: it is
+    away: timedelta | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

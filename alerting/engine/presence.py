@@ -3,13 +3,15 @@
 A symbol row is gone when two good answers in a row lack it and its margin has left the wallet's
 totals. While the totals still hold it (what they hold beyond the listed rows has grown by more than
 half of it, and is not what it was before the row came), the row is only missing, which is a flaw.
+What the totals hold beyond the rows moves for other reasons too, so a missing row of which nothing
+is alerting is forgotten after as long as a settlement row is; one with an alert on is held.
 A settlement row that is away is a flaw of its asset; when it has stayed away for long enough, in
 answers that are good otherwise, it is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -26,7 +28,8 @@ from alerting.units import ZERO
 GONE_AFTER = 2
 
 _BLOCKED = "blocked_balance"
-_Key = tuple[str, str, str]
+#: a symbol row's asset, symbol and exchange
+RowKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,17 +59,23 @@ def look(
     tolerance: Decimal,
     observed: timedelta,
     forget_after: timedelta,
+    alerting: Collection[RowKey] = (),
 ) -> Sighting:
-    """Compare a snapshot with what is remembered; `observed` is seen time since the one before."""
+    """Compare a snapshot with what is remembered; `observed` is seen time since the one before.
+
+    `alerting` are the symbol rows that an alert which is on is about.
+    """
     known = {_key(each.row): each for each in account.rows}
     found = integrity.flaws(snapshot, known_assets=account.assets, tolerance=tolerance)
     snapshot = _completed(snapshot, known.values(), Doubts(found))
     rows = _Rows(snapshot, account, known, Doubts(found))
+    rows.forget(observed=observed, after=forget_after, but=alerting)
     missing = list(rows.missing())
     found += missing
     away = _away(snapshot, account, found, observed)
     gone = frozenset(asset for asset, since in away.items() if since >= forget_after)
-    flaws = tuple(flaw for flaw in found if flaw not in [integrity.gone(asset) for asset in gone])
+    over = {integrity.gone(asset).text for asset in gone}
+    flaws = tuple(flaw for flaw in found if flaw.text not in over)
     present = {wallet.base_asset for wallet in snapshot.wallets}
     kept = [each for each in rows.kept(missing) if each.row.base_asset not in gone]
     account = replace(
@@ -74,7 +83,7 @@ def look(
         assets=account.assets - gone | present,
         away={asset: since for asset, since in away.items() if asset not in gone},
         rows=tuple(kept),
-        unlisted={a: each for a, each in rows.unlisted(kept).items() if a not in gone},
+        unlisted={a: each for a, each in rows.unlisted(missing).items() if a not in gone},
     )
     listed = {_key(row) for row in snapshot.symbols}
     absent = [{"base_asset": asset} for asset in account.away]
@@ -96,13 +105,15 @@ class _Rows:
         self,
         snapshot: Snapshot,
         account: AccountState,
-        known: Mapping[_Key, SeenRow],
+        known: Mapping[RowKey, SeenRow],
         doubts: Doubts,
     ) -> None:
         self._account = account
-        self._known = known
+        self._known = dict(known)
         self._doubts = doubts
-        self._listed: dict[_Key, SymbolRow] = {}
+        self._listed: dict[RowKey, SymbolRow] = {}
+        #: rows that were missing for so long that they are forgotten
+        self._forgotten: set[RowKey] = set()
         #: assets with a row that is there, but not known exactly
         self._guessed: set[str] = set()
         for row in snapshot.symbols:
@@ -112,17 +123,37 @@ class _Rows:
                 self._guessed.add(row.base_asset)
                 # as it was last read well; of a new one, what can be read
                 self._listed[key] = known[key].row if key in known else row
+        rows: dict[str, list[Mapping[str, Decimal]]] = {}
+        for row in self._listed.values():
+            rows.setdefault(row.base_asset, []).append(row.fields)
         self._now = {
-            wallet.base_asset: self._unlisted(wallet.base_asset, wallet.fields)
+            wallet.base_asset: _beyond(wallet.fields, rows.get(wallet.base_asset, ()))
             for wallet in snapshot.wallets
             # only where the totals are whole and agree, they can tell anything
             if doubts.asset(wallet.base_asset) is Trust.GOOD
         }
 
+    def forget(self, *, observed: timedelta, after: timedelta, but: Collection[RowKey]) -> None:
+        """Count for how long rows are missing, in answers that are good otherwise."""
+        others = {asset for asset, _, _ in self._listed}
+        for key in self._known.keys() - self._listed.keys():
+            seen = self._known[key]
+            asset = seen.row.base_asset
+            # a list that is lost as a whole says of no row that it is gone
+            listed = asset in others and asset in self._now
+            if not listed or self._doubts.rows_of(asset) is Trust.SUSPECT:
+                continue
+            away = ZERO if seen.away is None else seen.away + observed
+            self._known[key] = replace(seen, away=away)
+            if away >= after and key not in but:
+                self._forgotten.add(key)
+
     def missing(self) -> Iterator[Flaw]:
         """A flaw for each row that is not there while its margin is still in the totals."""
         for key, seen in self._known.items():
-            if key not in self._listed and seen.row.base_asset in self._now:
+            if key in self._listed or key in self._forgotten:
+                continue
+            if seen.row.base_asset in self._now:
                 yield from self._held(seen)
 
     def kept(self, missing: Iterable[Flaw]) -> Iterator[SeenRow]:
@@ -140,10 +171,13 @@ class _Rows:
             elif seen.missed + 1 < GONE_AFTER:
                 yield replace(seen, missed=seen.missed + 1)
 
-    def unlisted(self, kept: Iterable[SeenRow]) -> dict[str, Mapping[str, Decimal]]:
-        """What the totals hold beyond the rows; as before, where a row is missing or guessed."""
+    def unlisted(self, missing: Iterable[Flaw]) -> dict[str, Mapping[str, Decimal]]:
+        """What the totals hold beyond the rows; as before, where a row is missing or guessed.
+
+        A row whose margin has left the totals says nothing against them, though it is not gone yet.
+        """
         before = self._account.unlisted
-        unknown = {each.row.base_asset for each in kept if _key(each.row) not in self._listed}
+        unknown = {(flaw.labels or {}).get("base_asset") for flaw in missing}
         unknown |= self._guessed & before.keys()
         news = {asset: self._learned(asset) for asset in self._now if asset not in unknown}
         return {**before, **news}
@@ -152,13 +186,17 @@ class _Rows:
         """A row that has only just come may be a mistake: with it, nothing moves away from zero."""
         now, before = self._now[asset], self._account.unlisted.get(asset)
         new = any(key not in self._known for key in self._listed if key[0] == asset)
-        if not new or before is None:
-            return now
-        return {name: sorted((before[name], Decimal(0), now[name]))[1] for name in now}
+        return now if not new or before is None else _nearer_to_zero(before, now)
 
     def _before(self, asset: str) -> Mapping[str, Decimal]:
-        """What the totals held beyond the rows before this answer; at first, what they hold now."""
-        return self._account.unlisted.get(asset) or self._now.get(asset, {})
+        """What the totals held beyond the rows before this answer; at first, what they hold now.
+
+        Where they held less than nothing, by no more than they do with the row: it may have been
+        one odd answer that said so, and with it no row could ever leave the totals again. Flawed
+        totals say nothing of it at all.
+        """
+        before, now = self._account.unlisted.get(asset), self._now.get(asset, {})
+        return now if before is None else _nearer_to_zero(before, now)
 
     def _held(self, seen: SeenRow) -> Iterator[Flaw]:
         row, now = seen.row, self._now[seen.row.base_asset]
@@ -180,12 +218,22 @@ class _Rows:
                 yield Flaw(text=text, amount=grown, scope=Scope.SYMBOL, labels=row_labels(row))
                 return
 
-    def _unlisted(self, asset: str, totals: Mapping[str, Decimal]) -> dict[str, Decimal]:
-        rows = [row.fields for row in self._listed.values() if row.base_asset == asset]
-        return {
-            name: totals[total] - sum((row.get(name, Decimal(0)) for row in rows), Decimal(0))
-            for total, name in MARGINS.items()
-        }
+
+def _beyond(
+    totals: Mapping[str, Decimal], rows: Collection[Mapping[str, Decimal]]
+) -> dict[str, Decimal]:
+    """What totals hold beyond the rows."""
+    return {
+        name: totals[total] - sum((row.get(name, Decimal(0)) for row in rows), Decimal(0))
+        for total, name in MARGINS.items()
+    }
+
+
+def _nearer_to_zero(
+    before: Mapping[str, Decimal], now: Mapping[str, Decimal]
+) -> dict[str, Decimal]:
+    """What was before, moved towards what is now, but not away from zero."""
+    return {name: sorted((before[name], Decimal(0), now[name]))[1] for name in now}
 
 
 def _completed(snapshot: Snapshot, known: Iterable[SeenRow], doubts: Doubts) -> Snapshot:
@@ -215,5 +263,5 @@ def _away(
     }
 
 
-def _key(row: SymbolRow) -> _Key:
+def _key(row: SymbolRow) -> RowKey:
     return row.base_asset, row.symbol, row.exchange

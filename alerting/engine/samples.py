@@ -6,7 +6,7 @@ A name without a value (field absent, division by zero) is None; an expression t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -30,8 +30,9 @@ class Sample:
 def samples(snapshot: Snapshot, scope: Scope) -> Iterator[Sample]:
     """One sample for each row of a wallet or symbol scope, in the answer's order."""
     if scope is Scope.WALLET:
+        listed = _listed(snapshot)
         for wallet in snapshot.wallets:
-            yield _wallet_sample(snapshot, wallet)
+            yield _wallet_sample(snapshot.account, wallet, listed(wallet.base_asset))
     else:
         wallets = _totals(snapshot.wallets)
         for row in snapshot.symbols:
@@ -67,9 +68,8 @@ def seconds(duration: timedelta) -> Decimal:
     return Decimal(microseconds) / Decimal(1_000_000)
 
 
-def _wallet_sample(snapshot: Snapshot, wallet: WalletRow) -> Sample:
+def _wallet_sample(account: str, wallet: WalletRow, listed: Decimal | None) -> Sample:
     fields = wallet.fields
-    listed = _listed(snapshot, wallet.base_asset)
     values = {
         **dict.fromkeys(WALLET_FIELDS),
         **fields,
@@ -77,9 +77,9 @@ def _wallet_sample(snapshot: Snapshot, wallet: WalletRow) -> Sample:
         "available_ratio": _ratio(
             fields.get("total_available_balance"), fields.get("total_balance")
         ),
-        "unlisted_margin": _minus_sum(fields.get("total_blocked_balance"), listed),
+        "unlisted_margin": _minus(fields.get("total_blocked_balance"), listed),
     }
-    labels = {"account": snapshot.account, "base_asset": wallet.base_asset}
+    labels = {"account": account, "base_asset": wallet.base_asset}
     return Sample(labels=labels, values=values, fields=fields)
 
 
@@ -110,20 +110,35 @@ def _totals(wallets: Iterable[WalletRow]) -> dict[str, Mapping[str, Decimal]]:
     return found
 
 
-def _listed(snapshot: Snapshot, asset: str) -> list[Decimal | None]:
-    """The margins of an asset's rows; None for each that cannot be known."""
-    rows = {
-        (row.symbol, row.exchange): row.fields.get("blocked_balance")
-        for row in snapshot.symbols
-        if row.base_asset == asset
-    }
-    whole = sum(row.base_asset == asset for row in snapshot.symbols) == len(rows)
+def _listed(snapshot: Snapshot) -> Callable[[str], Decimal | None]:
+    """From an asset to the margin of all its rows; None: that of some row cannot be known.
+
+    One pass for all assets: an answer may hold thousands of rows of both kinds.
+    """
+    rows: dict[str, dict[tuple[str, str], Decimal | None]] = {}
+    #: None: nobody knows of which asset
+    unknown: set[str | None] = set()
+    for row in snapshot.symbols:
+        known, name = rows.setdefault(row.base_asset, {}), (row.symbol, row.exchange)
+        if name in known:
+            unknown.add(row.base_asset)
+        known[name] = row.fields.get("blocked_balance")
     for flaw in snapshot.flaws:
         labels = flaw.labels or {}
         named = labels.keys() >= {"base_asset", "symbol", "exchange"}
         if flaw.scope is Scope.SYMBOL and not named:
-            whole = whole and labels.get("base_asset", asset) != asset
-    return list(rows.values()) if whole else [None]
+            unknown.add(labels.get("base_asset"))
+    sums = {asset: _sum(known.values()) for asset, known in rows.items()}
+    return lambda asset: None if unknown & {asset, None} else sums.get(asset, Decimal(0))
+
+
+def _sum(parts: Iterable[Decimal | None]) -> Decimal | None:
+    total = Decimal(0)
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total
 
 
 def _ratio(part: Decimal | None, whole: Decimal | None) -> Decimal | None:
@@ -132,8 +147,5 @@ def _ratio(part: Decimal | None, whole: Decimal | None) -> Decimal | None:
     return part / whole
 
 
-def _minus_sum(total: Decimal | None, parts: list[Decimal | None]) -> Decimal | None:
-    known = [part for part in parts if part is not None]
-    if total is None or len(known) < len(parts):
-        return None
-    return total - sum(known, Decimal(0))
+def _minus(total: Decimal | None, part: Decimal | None) -> Decimal | None:
+    return None if total is None or part is None else total - part

@@ -11,7 +11,7 @@ from alerting.engine.finding import Finding
 from alerting.engine.identity import fingerprint
 from alerting.engine.lifecycle import Change, Trust
 from alerting.engine.model import Alert, ChangeReason, Level, Severity, State, Transition
-from alerting.engine.presence import GONE_AFTER
+from alerting.engine.presence import GONE_AFTER, RowKey
 from alerting.engine.rules import Flapping
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,6 +33,14 @@ class WorkingSet:
     def of_rule(self, name: str) -> list[Alert]:
         """The remembered alerts of a rule."""
         return [alert for alert in self.alerts.values() if alert.rule == name]
+
+    def rows_on(self) -> set[RowKey]:
+        """The symbol rows with an alert that is on."""
+        return {
+            (labels["base_asset"], labels["symbol"], labels["exchange"])
+            for alert in self.alerts.values()
+            if "symbol" in (labels := alert.labels) and alert.state is not State.INACTIVE
+        }
 
     def known(self, rule: str, labels: Mapping[str, str]) -> Alert | None:
         """The remembered alert of a rule and labels."""

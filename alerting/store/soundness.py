@@ -1,4 +1,4 @@
-"""Whether the file holds together: an index that lost its rows raises nothing when it is asked."""
+"""Whether the file holds together: what hides a message that waits raises nothing by itself."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _LARGE = ("history", "transitions")
 
 
 def refuse_broken(connection: Connection, path: Path) -> None:
-    """StoreError if a table and its indexes contradict each other.
+    """StoreError if a table and its indexes contradict each other, or a message has no known state.
 
-    Through such an index a message that waits looks as if there were none, and is never sent.
+    A message that waits would look as if there were none, and never be sent.
     """
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     for (name,) in tables:
@@ -24,3 +24,8 @@ def refuse_broken(connection: Connection, path: Path) -> None:
         if said != "ok":
             why = said.splitlines()[-1]
             raise StoreError(f"state file {path}: its table {name} is damaged ({why})")
+    query = "SELECT status FROM outbox WHERE status NOT IN ('pending', 'sent', 'dead') LIMIT 1"
+    odd = connection.execute(query).fetchone()
+    if odd is not None:
+        text = f"state file {path}: a message's status cannot be read ({str(odd[0])[:20]!r})"
+        raise StoreError(text)

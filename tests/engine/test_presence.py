@@ -267,6 +267,16 @@ def test_totals_with_flaws_say_nothing_of_a_row(totals):
             id="another-mistake-before-it-is-no-measure",
         ),
         pytest.param(
+            ["SOL 70 ETH 90|160", "SOL 70 ETH 90|0", "BTC 80 ETH 90|170", *["ETH 90|90"] * 2],
+            "..FF.",
+            id="what-the-totals-lacked-once-is-no-measure",
+        ),
+        pytest.param(
+            ["SOL 70 ETH 90|160", "SOL 70 ETH 90|0", "BTC 80 ETH 90|170", *["ETH 90|170"] * 3],
+            "..FFFF",
+            id="and-when-they-do-hold-it-it-is-missing",
+        ),
+        pytest.param(
             ["ETH 90|890", "BTC 800 ETH 90|890", *["ETH 90|890"] * 3],
             ".FFFF",
             id="what-was-listed-once-is",
@@ -275,6 +285,52 @@ def test_totals_with_flaws_say_nothing_of_a_row(totals):
 )
 def test_what_never_was_in_the_totals_does_not_have_to_leave_them(texts, expected):
     assert letters(texts) == expected
+
+
+def test_a_missing_row_of_which_nothing_alerts_is_forgotten_after_an_hour():
+    """What the totals hold beyond the rows may grow for good; an account is not held by that."""
+    world = World()
+    world.see(answer("BTC 40 ETH 30|70"), M)
+    for _ in range(60):
+        world.see(answer("ETH 30|70"), M)
+        assert world.state("suspect-data") == "F"
+    world.see(answer("ETH 30|70"), M)
+    assert world.state("suspect-data") == "."
+    world.see(answer("ETH 30|70"), M)
+    account = world.simulation.memory.account
+    assert [each.row.symbol for each in account.rows] == ["ETHUSDT"]
+    # it counts from then on as one that never was listed
+    assert account.unlisted["USDT"]["blocked_balance"] == 40
+    world.see(answer("BTC 800 ETH 30|830"), M)
+    world.see(answer("ETH 30|830"), M)
+    assert (world.btc(), world.state("suspect-data")) == ("F", "F")
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        pytest.param("BTC 800 ETH 30|830", answer("ETH 30|830"), id="an-alert-of-it-is-on"),
+        pytest.param("BTC 40 ETH 30|70", answer("|70"), id="the-list-is-lost"),
+        pytest.param(
+            "BTC 40 ETH 30|70",
+            answer("ETH 30|70", flaws=[Flaw(text="a row", scope=Scope.SYMBOL, labels=None)]),
+            id="a-row-that-may-be-it",
+        ),
+        pytest.param(
+            "BTC 40 ETH 30|70",
+            make_snapshot(make_wallet(total_balance="7"), symbols=[make_symbol("ETHUSDT", "30")]),
+            id="flawed-totals",
+        ),
+    ],
+)
+def test_a_missing_row_is_held_for_as_long_as_it_takes_where(first, then):
+    world = World()
+    world.see(answer(first), M)
+    state = world.btc()
+    for _ in range(150):
+        world.see(then, M)
+    assert (world.btc(), world.state("suspect-data")) == (state, "F")
+    assert "BTCUSDT" in {each.row.symbol for each in world.simulation.memory.account.rows}
 
 
 def test_a_row_with_a_flaw_is_no_measure_for_what_is_missing():
@@ -289,6 +345,25 @@ def test_a_row_with_a_flaw_is_no_measure_for_what_is_missing():
     for _ in range(3):
         world.see(answer("BTC 800|890"))
         assert world.state(symbol="ETHUSDT") == "F"
+
+
+def test_a_row_that_came_with_flawed_totals_is_measured_by_good_ones():
+    """They lacked everything before, so that any row would seem to be still in them."""
+    world = World()
+    world.see(answer("ETH 90|90"))
+    world.see(answer("ETH 90|-910"))
+    rows = [make_symbol("BTCUSDT", "800"), make_symbol("ETHUSDT", "90")]
+    flawed = make_snapshot(make_wallet(position="890", total_balance="7"), symbols=rows)
+    world.see(flawed)
+    world.see(answer("ETH 90|90"))
+    assert world.btc() == "F"
+    world.see(answer("ETH 90|90"))
+    assert world.btc() == "."
+    # and where they do hold it, it is missing
+    world.see(flawed)
+    for _ in range(3):
+        world.see(answer("ETH 90|890"))
+        assert world.btc() == "F"
 
 
 def test_a_row_of_an_asset_that_nobody_knows_is_forgotten():

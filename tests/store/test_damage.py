@@ -135,6 +135,16 @@ def test_an_index_that_hides_a_message_is_an_error_at_the_start(full, path):
     store.close()
 
 
+def test_a_message_that_neither_waits_nor_is_done_is_an_error_at_the_start(full, path):
+    assert full.recover() == 0
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE outbox SET status = status || 'x'")
+        connection.commit()
+    assert full.claim("desk", now=T0) is None
+    with pytest.raises(StoreError, match=r"a message's status cannot be read \('pendingx'\)"):
+        full.recover()
+
+
 def test_what_no_index_says_is_an_error_at_the_start_too(full, path):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         (page,) = connection.execute(

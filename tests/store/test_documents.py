@@ -32,7 +32,7 @@ from alerting.store.documents import from_micros, to_micros
 from tests.support.factories import D
 
 texts = st.text(st.characters(), max_size=5)  # half surrogate pairs too: an exchange may send them
-# keys are names of API fields and labels: printable, by whoever reads them
+# keys are names of API fields, labels and assets: printable, by whoever reads them
 names = st.text(st.characters(exclude_categories=("Cs",)), max_size=5)
 decimals = st.decimals(allow_nan=False, allow_infinity=False)
 instants = st.datetimes(timezones=st.just(UTC))
@@ -113,6 +113,7 @@ accounts = st.builds(
             SeenRow,
             row=rows,
             missed=st.integers(0, 3),
+            away=st.none() | st.timedeltas(),
             before=st.dictionaries(names, decimals, max_size=2),
         ),
         max_size=2,

@@ -1,9 +1,7 @@
-"""Answers of the exchange, mutated: a wallet's true story, told with answers that are broken for a while.
+"""Ways to spoil an answer: its keys and rows, its numbers, its bytes.
 
-The truth is the story without the mutations, and what is true of a rule follows from it alone. Not
-generated, since nobody could tell it from the truth: numbers that are wrong and agree with each other
-(two rows that swap their values). A row that bears another name is such a lie from the second answer
-in a row on (one position closed, another one opened); it is told in one answer only.
+A mutation is a function of a random generator and the answer; given the same seed it spoils two
+answers in the same way, so that it can last for several polls.
 """
 
 from __future__ import annotations
@@ -11,384 +9,492 @@ from __future__ import annotations
 import copy
 import json
 import random
-import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from datetime import timedelta
-from decimal import Decimal
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from typing import Any
 
-from alerting.engine.evaluation import blank_memory, evaluate
-from alerting.engine.feeds import Scope
-from alerting.engine.model import Direction, PollFailure, State
-from alerting.exchanges.coinswitch.answers import parse_wallet
-from alerting.exchanges.strict_json import AnswerError
-from alerting.sandbox.exchange import wallet_body
-from tests.support.broken_answers import NO_AMOUNTS
-from tests.support.factories import (
-    CRITICAL,
-    T0,
-    WARNING,
-    S,
-    make_rule,
-    make_ruleset,
-    make_threshold,
+D = Decimal
+WALLET_FIELDS = (
+    "total_balance",
+    "total_available_balance",
+    "total_blocked_balance",
+    "total_position_margin",
+    "total_open_order_margin",
 )
-
-STEP = 15 * S
-FORGET_AFTER = timedelta(minutes=3)
-#: polls of a story: true, told with mutations, true again, and all is well (long enough to forget)
-BEFORE, DURING, AFTER, CLEAR = 4, 6, 4, 30
-# Longer than any evaluation may take on a busy machine.
-_HANGS = 5.0
+ROW_FIELDS = ("blocked_balance", "position_margin", "open_order_margin")
 
 
-def _above(name, value, line, severity=WARNING, **kw):
-    level = make_threshold(severity, line, for_=kw.pop("for_", 0), keep=kw.pop("keep", 0))
-    return make_rule(name, value, level, direction=Direction.ABOVE, **kw)
+class Source(str):
+    """JSON source that is written as it is."""
+
+    __slots__ = ()
 
 
-RULESET = replace(
-    make_ruleset(
-        make_rule("floor", "total_available_balance", make_threshold(WARNING, "1000", for_=30)),
-        _above("locked", "margin_ratio", "0.4", CRITICAL, keep=15),
-        _above("unlisted", "unlisted_margin", "100"),
-        _above("load", "blocked_balance", "250", scope=Scope.SYMBOL),
-        _above("share", "margin_ratio", "0.2", CRITICAL, scope=Scope.SYMBOL, for_=15),
-    ),
-    forget_after=FORGET_AFTER,
-)
-ROWS = {(symbol, "USDT", "EXCHANGE_2") for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT")}
-#: (rule, its row) that are true until all is well
-TRUE = {
-    ("floor", "USDT"),
-    ("locked", "USDT"),
-    ("unlisted", "USDT"),
-    ("load", "BTCUSDT USDT EXCHANGE_2"),
-    ("load", "ETHUSDT USDT EXCHANGE_2"),
-    ("share", "BTCUSDT USDT EXCHANGE_2"),
-}
+class Twice:
+    """An object with keys that stand twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        self.pairs = pairs
 
 
-def wallet(rng, *, bad):
-    """The true answer of one instant; numbers move a little."""
-
-    def some(amount):
-        return Decimal(amount) + Decimal(rng.randrange(1000)) / 100
-
-    rows = {"BTCUSDT": (some(600), 0), "ETHUSDT": (some(250), some(20)), "SOLUSDT": (some(20), 0)}
-    if not bad:
-        rows = {"SOLUSDT": (some(20), 0)}
-    locked = sum((held + orders for held, orders in rows.values()), Decimal(0))
-    locked += some(150) if bad else 0
-    total = some(1900 if bad else 9000)
-    body = wallet_body(total=total, available=total - locked, rows=rows)
-    held = sum((held for held, _ in rows.values()), Decimal(0))
-    wallets = body["data"]["base_asset_balances"]
-    wallets[0] = wallet_body(total=total, available=total - locked, position_margin=held)["data"][
-        "base_asset_balances"
-    ][0]
-    other = some(5000)
-    wallets += wallet_body(total=other, available=other - 20, base_asset="USDC")["data"][
-        "base_asset_balances"
-    ]
-    return body
-
-
-# ── mutations ───────────────────────────────────────────────────────────────
-
-
-def _places(value, path=()):
-    yield path
-    if isinstance(value, dict):
-        for key in value:
-            yield from _places(value[key], (*path, key))
+def encode(value: Any) -> str:
+    """JSON, with what only a broken writer writes."""
+    if isinstance(value, Source):
+        return str(value)
+    if isinstance(value, Twice):
+        pairs = value.pairs
+    elif isinstance(value, dict):
+        pairs = list(value.items())
     elif isinstance(value, list):
-        for number, each in enumerate(value):
-            yield from _places(each, (*path, number))
+        return f"[{','.join(map(encode, value))}]"
+    else:
+        return json.dumps(value)
+    return "{" + ",".join(f"{json.dumps(key)}:{encode(each)}" for key, each in pairs) + "}"
 
 
-def _at(body, path):
-    for part in path:
-        body = body[part]
-    return body
+# ── places in an answer ─────────────────────────────────────────────────────
+
+#: the object or list, and the key or index in it
+Place = tuple[Any, Any]
 
 
-def _has_new_row(body):
-    """A row that can be read and bears a name that is not of the true story."""
-    data = body.get("data") if isinstance(body, dict) else None
-    rows = data.get("asset") if isinstance(data, dict) else None
-    named = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
-    names = [tuple(row.get(key) for key in ("symbol", "base_asset", "exchange")) for row in named]
-    return any(
-        all(isinstance(each, str) and each.strip() and each.isprintable() for each in name)
-        and name not in ROWS
-        for name in names
+def _places(value: Any) -> Iterator[Place]:
+    if isinstance(value, (dict, list)):
+        inside = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, each in inside:
+            yield value, key
+            yield from _places(each)
+
+
+def _place(rng: random.Random, body: Any) -> Place:
+    """Any place; near the top as often as deep down, where nearly all of them are."""
+    if rng.random() < 0.3:
+        data = body["data"]
+        return rng.choice([(body, "data"), (data, "asset"), (data, "base_asset_balances")])
+    return rng.choice(list(_places(body)))
+
+
+def _key(rng: random.Random, body: Any) -> Place:
+    return rng.choice([place for place in _places(body) if isinstance(place[0], dict)])
+
+
+def _number(rng: random.Random, body: Any) -> Place:
+    known = {*WALLET_FIELDS, *ROW_FIELDS}
+    return rng.choice([place for place in _places(body) if place[1] in known])
+
+
+def _rows(rng: random.Random, body: Any) -> list[Any]:
+    data = body["data"]
+    return data["asset"] if rng.random() < 0.65 and data["asset"] else data["base_asset_balances"]
+
+
+def _name(rng: random.Random, body: Any) -> Place:
+    known = {"symbol", "base_asset", "exchange"}
+    return rng.choice([place for place in _places(body) if place[1] in known])
+
+
+# ── what may stand in a place ───────────────────────────────────────────────
+
+_OTHER_TYPES = ("null", "true", "false", "[]", "{}", '""', '"abc"', "0", "-1", "[[]]", '{"a":1}')
+_ODD_NUMBERS = (
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    '"NaN"',
+    '"-Infinity"',
+    '"1e400"',
+    "1e400",
+    "1e30",
+    '"1e-30"',
+    '"１２３"',
+    '"١٢٣"',
+    '"1_000"',
+    '"1,000.00"',
+    '" 5"',
+    '"5 "',
+    '"0x10"',
+    "01",
+    "+1",
+    ".5",
+    '"-0"',
+    '"0.0000000001"',
+    f'"{"9" * 30}"',
+    f'"{"9" * 31}"',
+    f'"0.{"1" * 30}"',
+    "9" * 6000,
+    f'"{"9" * 100_000}"',
+    "1" + "0" * 29,
+    '"--5"',
+    '"5\\u0000"',
+    '"\\ud800"',
+)
+_ODD_NAMES = (
+    "",
+    " ",
+    "btcusdt",
+    "BTC\u202eUSDT",
+    "ВТСUSDT",  # Cyrillic
+    "BTCUSDT ",
+    "x" * 64,
+    "x" * 65,
+    "x" * 100_000,
+    "<b>BTC</b>",
+    "@everyone",
+    "{{ 7*7 }}",
+    "a\nb",
+    "\u0000",
+    "\ud800",
+    "🚀",
+    "*",
+    "USDT",
+    "INR",
+    "BTCUSDT",
+)
+
+
+def _as_decimal(value: Any) -> Decimal:
+    try:
+        return D(str(value))
+    except InvalidOperation:
+        return D(1)
+
+
+# ── structure ───────────────────────────────────────────────────────────────
+
+
+def _drop(rng: random.Random, body: Any) -> None:
+    held, key = _place(rng, body)
+    del held[key]
+
+
+def _retype(rng: random.Random, body: Any) -> None:
+    held, key = _place(rng, body)
+    held[key] = Source(rng.choice(_OTHER_TYPES))
+
+
+def _wrap(rng: random.Random, body: Any) -> None:
+    held, key = _place(rng, body)
+    held[key] = rng.choice([[held[key]], {"value": held[key]}, json.dumps(held[key])])
+
+
+def _unwrap(rng: random.Random, body: Any) -> None:
+    """What is deeper comes in place of what holds it."""
+    held, key = _place(rng, body)
+    if isinstance(held[key], (dict, list)) and held[key]:
+        inside = held[key].values() if isinstance(held[key], dict) else held[key]
+        held[key] = rng.choice(list(inside))
+
+
+def _twice(rng: random.Random, body: Any) -> None:
+    parents = [(held, key) for held, key in _places(body) if isinstance(held[key], dict)]
+    held, key = rng.choice(parents)
+    pairs = list(held[key].items())
+    name, value = rng.choice(pairs)
+    other = rng.choice([value, "1", None, {}, []])
+    pairs.insert(rng.randrange(len(pairs) + 1), (name, other))
+    held[key] = Twice(pairs)
+
+
+def _empty(rng: random.Random, body: Any) -> None:
+    """A list or object without anything in it, or as the other kind."""
+    held, key = rng.choice([p for p in _places(body) if isinstance(p[0][p[1]], (dict, list))])
+    held[key] = rng.choice([[], {}, None, ""])
+
+
+def _as_object(rng: random.Random, body: Any) -> None:
+    """A list as an object by number, an object as a list of its values."""
+    held, key = rng.choice([p for p in _places(body) if isinstance(p[0][p[1]], (dict, list))])
+    found = held[key]
+    if isinstance(found, dict):
+        held[key] = rng.choice([list(found.values()), [list(pair) for pair in found.items()]])
+    else:
+        held[key] = {str(number): each for number, each in enumerate(found)}
+
+
+def _deep(rng: random.Random, body: Any) -> None:
+    held, key = _place(rng, body)
+    depth = rng.choice([50, 5_000, 100_000])
+    held[key] = Source("[" * depth + "]" * depth)
+
+
+def _many(rng: random.Random, body: Any) -> None:
+    """Thousands of rows, empty, alike, or each of its own name."""
+    rows, count = _rows(rng, body), rng.choice([200, 2_000, 4_000, 6_000])
+    name = "symbol" if "symbol" in rows[0] else "base_asset"
+    kind = rng.choice([{}, None, rows[0], "named"])
+    if kind == "named":
+        rows += [{**rows[0], name: f"{rows[0][name]}{number}"} for number in range(count)]
+    else:
+        rows += [copy.deepcopy(kind)] * count
+
+
+def _more_keys(rng: random.Random, body: Any) -> None:
+    held, _ = _key(rng, body)
+    for number in range(rng.choice([1, 30])):
+        held[f"{rng.choice(_ODD_NAMES[:9])}{number}"] = rng.choice([None, "1", [], {"a": "b"}])
+
+
+# ── rows ────────────────────────────────────────────────────────────────────
+
+
+def _drop_row(rng: random.Random, body: Any) -> None:
+    rows = _rows(rng, body)
+    del rows[rng.randrange(len(rows))]
+
+
+def _drop_rows(rng: random.Random, body: Any) -> None:
+    rows = _rows(rng, body)
+    rows[:] = [row for row in rows if rng.random() < 0.4]
+
+
+def _same_row(rng: random.Random, body: Any) -> None:
+    """A row twice, the second perhaps with another number."""
+    rows = _rows(rng, body)
+    again = copy.deepcopy(rng.choice(rows))
+    if rng.random() < 0.6:
+        held, key = _number(rng, again)
+        held[key] = rng.choice(["0", "1", held[key] + "1"])
+    rows.insert(rng.randrange(len(rows) + 1), again)
+
+
+def _shuffle(rng: random.Random, body: Any) -> None:
+    rng.shuffle(_rows(rng, body))
+
+
+def _strange_row(rng: random.Random, body: Any) -> None:
+    """A row of a symbol that is not there, of a known asset or of none."""
+    held, orders = D(rng.choice([0, 5, 80, 400, 5000])), D(rng.choice([0, 0, -3]))
+    body["data"]["asset"].append(
+        {
+            "symbol": rng.choice(["NEWUSDT", "PEPEUSDT", "BTCUSDT", *_ODD_NAMES[:9]]),
+            "base_asset": rng.choice(["USDT", "USDT", "INR", "EUR"]),
+            "exchange": rng.choice(["EXCHANGE_2", "EXCHANGE_2", "EXCHANGE_3"]),
+            "blocked_balance": str(held + orders),
+            "position_margin": str(held),
+            "open_order_margin": str(orders),
+        }
     )
 
 
-class Mutator:
-    """Breaks answers; `names` counts what was done."""
-
-    def __init__(self, rng):
-        self.rng = rng
-        #: an exchange is broken in the same way again and again; None: each time in another one
-        self.habit = rng.random() if rng.random() < 0.5 else None
-        self.names = Counter()
-        #: one answer had a row by another name; a second one would be a lie that nobody sees through
-        self.renamed = False
-
-    def mutate(self, body):
-        """The bytes of a broken answer."""
-        others, self.rng = self.rng, random.Random(self.habit) if self.habit else self.rng
-        while True:
-            broken = self._broken(copy.deepcopy(body))
-            new = _has_new_row(broken)
-            if not (new and self.renamed):
-                break
-            self.rng = others
-        self.renamed = self.renamed or new
-        raw = json.dumps(broken, ensure_ascii=self.rng.random() < 0.5).encode(
-            "utf-8", "surrogatepass"
-        )
-        if self.rng.random() < 0.25:
-            raw = self._step(self.BYTES)(self, raw)
-        self.rng = others
-        return raw
-
-    def _broken(self, body):
-        for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
-            body = self._step(self.TREE)(self, body)
-        return body
-
-    def _step(self, steps):
-        step = self.rng.choice(steps)
-        self.names[step.__name__.strip("_")] += 1
-        return step
-
-    def _place(self, body, wanted=lambda _: True):
-        found = [p for p in _places(body) if p and wanted(_at(body, p))]
-        return self.rng.choice(found) if found else None
-
-    def _set(self, body, path, value):
-        if path is not None:
-            _at(body, path[:-1])[path[-1]] = value
-        return body
-
-    def _drop(self, body):
-        path = self._place(body)
-        if path is not None:
-            del _at(body, path[:-1])[path[-1]]
-        return body
-
-    def _null(self, body):
-        return self._set(body, self._place(body), None)
-
-    def _retype(self, body):
-        odd = ([], {}, "", 0, True, [[]], {"a": {}}, "x" * 65, "\ud800", "a\nb", 1.5, [None])
-        return self._set(body, self._place(body), copy.deepcopy(self.rng.choice(odd)))
-
-    def _no_amount(self, body):
-        def leaf(value):
-            return not isinstance(value, dict | list)
-
-        source = self.rng.choice(NO_AMOUNTS)
-        try:
-            value = json.loads(source)
-        except ValueError:
-            value = source
-        return self._set(body, self._place(body, leaf), value)
-
-    def _another_amount(self, body):
-        def amount(value):
-            return isinstance(value, str) and value.replace(".", "").isdigit()
-
-        path = self._place(body, amount)
-        value = str(self.rng.choice((0, "0.0", -5, "1e3", "0.000001", 10**9, "7.25")))
-        return self._set(body, path, value)
-
-    def _twice(self, body):
-        path = self._place(body, lambda value: isinstance(value, list) and bool(value))
-        if path is not None:
-            rows = _at(body, path)
-            twin = copy.deepcopy(self.rng.choice(rows))
-            if self.rng.random() < 0.5 and isinstance(twin, dict):
-                twin = self._another_amount(twin)
-            rows.insert(self.rng.randrange(len(rows) + 1), twin)
-        return body
-
-    def _another_asset(self, body):
-        """Seen once, and gone."""
-        data = body.get("data") if isinstance(body, dict) else None
-        wallets = data.get("base_asset_balances") if isinstance(data, dict) else None
-        if isinstance(wallets, list):
-            wallets += wallet_body(total="77", base_asset="INR")["data"]["base_asset_balances"]
-        return body
-
-    def _empty_list(self, body):
-        return self._set(body, self._place(body, lambda value: isinstance(value, list)), [])
-
-    def _lose_rows(self, body):
-        """Rows of a list, or the list itself."""
-        lost = self.rng.choice(("asset", "asset", "base_asset_balances"))
-        data = body.get("data") if isinstance(body, dict) else None
-        rows = data.get(lost) if isinstance(data, dict) else None
-        if isinstance(rows, list) and self.rng.random() < 0.6:
-            data[lost] = [row for row in rows if self.rng.random() < 0.5]
-        elif isinstance(data, dict):
-            data.pop(lost, None)
-        return body
-
-    def _rename(self, body):
-        names = ("BTCUSDT", "ETHUSDT", "USDT", "EXCHANGE_2")
-        path = self._place(body, lambda value: value in names)
-        return self._set(body, path, "OTHER")
-
-    def _shuffle(self, body):
-        path = self._place(body, lambda value: isinstance(value, list))
-        if path is not None:
-            self.rng.shuffle(_at(body, path))
-        return body
-
-    TREE = (
-        _drop, _drop, _null, _null, _retype, _retype, _no_amount, _no_amount, _another_amount,
-        _another_amount, _twice, _another_asset, _empty_list, _rename, _shuffle,
-        _lose_rows, _lose_rows,
-    )  # fmt: skip
-
-    def _cut(self, raw):
-        return raw[: self.rng.randrange(len(raw) + 1)]
-
-    def _utf16(self, raw):
-        return raw.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
-
-    def _bytes(self, raw):
-        # within a name they would make another one, which is `_rename`
-        return raw + bytes(self.rng.randrange(256) for _ in range(3))
-
-    def _key_twice(self, raw):
-        key = self.rng.choice(
-            (b'"balances"', b'"total_balance"', b'"symbol"', b'"data"', b'"asset"')
-        )
-        return raw.replace(key + b":", key + b": 1, " + key + b":", 1)
-
-    def _other_page(self, raw):
-        return self.rng.choice((b"", b"[]", b"null", b"<html></html>", b'{"message":"x"}', b"{}"))
-
-    BYTES = (_cut, _cut, _utf16, _bytes, _key_twice, _other_page)
+def _strange_asset(rng: random.Random, body: Any) -> None:
+    """A settlement asset that appears, INR as a rule, whole or not."""
+    total, held = D(rng.choice([0, 100, 50_000])), D(rng.choice([0, 30, 400]))
+    balances = dict(zip(WALLET_FIELDS, map(str, (total, total - held, held, held, 0)), strict=True))
+    if rng.random() < 0.3:
+        balances[rng.choice(WALLET_FIELDS)] = "7"
+    asset = rng.choice(["INR", "INR", "EUR", "usdt", "USDC"])
+    body["data"]["base_asset_balances"].append({"base_asset": asset, "balances": balances})
+    if rng.random() < 0.3:
+        row = dict(zip(ROW_FIELDS, map(str, (held, held, 0)), strict=True))
+        names = {"symbol": f"BTC{asset}", "base_asset": asset, "exchange": "EXCHANGE_2"}
+        body["data"]["asset"].append({**names, **row})
 
 
-# ── stories ─────────────────────────────────────────────────────────────────
+def _rename(rng: random.Random, body: Any) -> None:
+    held, key = _name(rng, body)
+    held[key] = rng.choice(_ODD_NAMES)
 
 
-@dataclass
-class Verdicts:
-    """What came of many stories; everything but the first two must stay empty."""
+def _rename_asset(rng: random.Random, body: Any) -> None:
+    """An asset under another name, in its totals, in its rows, or in both."""
+    places = [place for place in _places(body) if place[1] == "base_asset"]
+    old = rng.choice(places)[0]["base_asset"]
+    new, where = rng.choice(["USDC", "INR", "usdt", "USDT"]), rng.randrange(3)
+    for held, key in places:
+        in_totals = "balances" in held
+        if held[key] == old and (where == 2 or in_totals == (where == 0)):
+            held[key] = new
 
-    answers: int = 0
-    polls: int = 0
-    #: of the answers, those that gave a snapshot all the same
-    read: int = 0
-    mutations: Counter = field(default_factory=Counter)
-    false_resolves: list = field(default_factory=list)
-    missed: list = field(default_factory=list)
-    never_resolved: list = field(default_factory=list)
-    tracebacks: list = field(default_factory=list)
-    hangs: list = field(default_factory=list)
 
-    @property
-    def problems(self):
-        return [
-            f"{name}: {each}"
-            for name in ("tracebacks", "false_resolves", "missed", "never_resolved", "hangs")
-            for each in getattr(self, name)
+# ── numbers ─────────────────────────────────────────────────────────────────
+
+
+def _odd_number(rng: random.Random, body: Any) -> None:
+    held, key = _number(rng, body)
+    held[key] = Source(rng.choice(_ODD_NUMBERS))
+
+
+def _other_number(rng: random.Random, body: Any) -> None:
+    """One number alone: a total, a part, a row's."""
+    held, key = _number(rng, body)
+    number = _as_decimal(held[key])
+    factor = rng.choice(["0", "-1", "0.5", "1.001", "2", "1000", "0.000001"])
+    held[key] = str(number * D(factor))
+
+
+def _few_numbers(rng: random.Random, body: Any) -> None:
+    for _ in range(rng.randint(2, 6)):
+        _other_number(rng, body)
+
+
+def _written_otherwise(rng: random.Random, body: Any) -> None:
+    """The same number as a JSON number, with an exponent or with more zeros."""
+    held, key = _number(rng, body)
+    number = _as_decimal(held[key])
+    text = rng.choice([f"{number:f}", f"{number:E}", f"{number:f}0" if "." in str(number) else "0"])
+    held[key] = rng.choice([text, Source(text)])
+
+
+def _exchange_numbers(rng: random.Random, body: Any) -> None:
+    (held, key), (other, name) = _number(rng, body), _number(rng, body)
+    held[key], other[name] = other[name], held[key]
+
+
+def _without_numbers(rng: random.Random, body: Any) -> None:
+    """A whole row of nulls or zeros."""
+    row = rng.choice(_rows(rng, body))
+    value = rng.choice([None, "0", "0", ""])
+    for held, key in list(_places(row)):
+        if key in {*WALLET_FIELDS, *ROW_FIELDS}:
+            held[key] = value
+
+
+def _totals_of_nothing(rng: random.Random, body: Any) -> None:
+    """Totals as if nothing were locked, with the rows as they are."""
+    balances = rng.choice(body["data"]["base_asset_balances"])["balances"]
+    total = balances["total_balance"]
+    balances.update(dict(zip(WALLET_FIELDS, (total, total, "0", "0", "0"), strict=True)))
+
+
+# ── bytes ───────────────────────────────────────────────────────────────────
+
+
+def _cut(rng: random.Random, text: bytes) -> bytes:
+    return text[: rng.randrange(len(text))]
+
+
+def _flip(rng: random.Random, text: bytes) -> bytes:
+    spoilt = bytearray(text)
+    for _ in range(rng.choice([1, 1, 1, 5])):
+        spoilt[rng.randrange(len(spoilt))] ^= 1 << rng.randrange(8)
+    return bytes(spoilt)
+
+
+def _digit(rng: random.Random, text: bytes) -> bytes:
+    spoilt = bytearray(text)
+    digits = [number for number, each in enumerate(text) if chr(each).isdigit()] or [0]
+    spoilt[rng.choice(digits)] = rng.choice(b"0123456789.eE-+xO")
+    return bytes(spoilt)
+
+
+def _pushed_in(rng: random.Random, text: bytes) -> bytes:
+    at = rng.randrange(len(text) + 1)
+    return text[:at] + rng.choice([b"\x00", b"\xff\xfe", b",", b"}", b'"', b"\n\n"]) + text[at:]
+
+
+def _chunk_twice(rng: random.Random, text: bytes) -> bytes:
+    first, last = sorted(rng.randrange(len(text) + 1) for _ in range(2))
+    return text[:last] + text[first:last] + text[last:]
+
+
+def _chunk_lost(rng: random.Random, text: bytes) -> bytes:
+    first = rng.randrange(len(text))
+    return text[:first] + text[first + rng.randint(1, 80) :]
+
+
+def _encoding(rng: random.Random, text: bytes) -> bytes:
+    plain = text.decode("utf-8", "replace")
+    encoding = rng.choice(["utf-16", "utf-32", "utf-8-sig", "utf-16-le", "cp037", "utf-7"])
+    return plain.encode(encoding, "replace")
+
+
+def _other_body(rng: random.Random, text: bytes) -> bytes:
+    return rng.choice(
+        [
+            b"",
+            b"null",
+            b"[]",
+            b"{}",
+            b'"ok"',
+            b"<html><title>Just a moment...</title></html>",
+            b'{"message": "There are no open Positions"}',
+            b'{"data": null, "message": "maintenance"}',
+            b'{"data": {}}',
+            text + text,
+            text + b" {}",
+            b"\n" * 20 + text + b"\r\n\t ",
+            b")]}'\n" + text,
+            text.replace(b":", b"="),
+            text.replace(b'"', b"'"),
+            text.upper(),
         ]
+    )
 
 
-def outcome_of(raw, at):
-    """As the client makes it of a 200."""
-    try:
-        return parse_wallet(raw, account="main", observed_at=at)
-    except AnswerError as error:
-        return PollFailure(account="main", kind=error.kind, text=str(error))
+#: of the object that an answer is
+Change = Callable[[random.Random, Any], None]
+STRUCTURAL: tuple[Change, ...] = (
+    _drop,
+    _drop,
+    _retype,
+    _retype,
+    _wrap,
+    _unwrap,
+    _twice,
+    _twice,
+    _empty,
+    _as_object,
+    _deep,
+    _many,
+    _more_keys,
+    _drop_row,
+    _drop_row,
+    _drop_row,
+    _drop_rows,
+    _same_row,
+    _same_row,
+    _shuffle,
+    _strange_row,
+    _strange_row,
+    _strange_asset,
+    _strange_asset,
+    _rename,
+    _rename,
+    _rename_asset,
+    _odd_number,
+    _odd_number,
+    _odd_number,
+    _other_number,
+    _other_number,
+    _other_number,
+    _few_numbers,
+    _written_otherwise,
+    _exchange_numbers,
+    _without_numbers,
+    _totals_of_nothing,
+)
+#: of its bytes
+TEXTUAL: tuple[Callable[[random.Random, bytes], bytes], ...] = (
+    _cut,
+    _flip,
+    _flip,
+    _digit,
+    _digit,
+    _pushed_in,
+    _chunk_twice,
+    _chunk_lost,
+    _encoding,
+    _other_body,
+)
+# Of an answer that was spoilt once these find nothing to spoil.
+_NOTHING_THERE = (KeyError, IndexError, TypeError, AttributeError, ValueError, InvalidOperation)
 
 
-class Story:
-    """One account's polls from all true to all well, some of them told with mutated answers."""
-
-    def __init__(self, seed, verdicts, *, read=outcome_of, store=None):
-        self.seed, self.verdicts, self.read, self.store = seed, verdicts, read, store
-        self.rng = random.Random(seed)
-        self.mutator = Mutator(self.rng)
-        self.memory = blank_memory("main")
-        self.at = T0
-
-    def tell(self):
+def mutate(body: Mapping[str, Any], seed: int) -> tuple[bytes, str]:
+    """An answer, spoilt in one or a few ways, and what was done."""
+    rng = random.Random(seed)
+    spoilt = copy.deepcopy(dict(body))
+    names = []
+    for _ in range(rng.choice([0, 1, 1, 1, 1, 2, 3])):
+        change = rng.choice(STRUCTURAL)
         try:
-            self._tell()
-        except Exception as error:
-            self.verdicts.tracebacks.append(f"story {self.seed}: {error!r}")
-        self.verdicts.mutations += self.mutator.names
-
-    def _tell(self):
-        late = self.rng.random() < 0.5
-        for number in range(BEFORE + DURING + AFTER):
-            during = BEFORE <= number < BEFORE + DURING
-            self._see(bad=True, mutated=during and self.rng.random() < 0.7)
-        firing = self._firing()
-        for missing in TRUE - firing:
-            self.verdicts.missed.append(f"story {self.seed}: {missing}")
-        for number in range(CLEAR):
-            self._see(bad=False, mutated=late and number < 3)
-        for alert in self.memory.alerts.values():
-            if alert.state is not State.INACTIVE:
-                text = f"story {self.seed}: {alert.rule} {dict(alert.labels)} {alert.detail}"
-                self.verdicts.never_resolved.append(text)
-
-    def _see(self, *, bad, mutated):
-        body = wallet(self.rng, bad=bad)
-        raw = self.mutator.mutate(body) if mutated else json.dumps(body).encode()
-        started = time.monotonic()
-        outcome = self.read(raw, self.at)
-        done = self._judge(outcome)
-        if time.monotonic() - started > _HANGS:
-            self.verdicts.hangs.append(f"story {self.seed} at {self.at}")
-        self.verdicts.polls += 1
-        self.verdicts.answers += mutated
-        self.verdicts.read += mutated and not isinstance(outcome, PollFailure)
-        for change in done.transitions if bad else ():
-            if change.rule == "unlisted" and self.mutator.renamed:
-                continue  # a row by another name lists more than there is
-            if change.target is State.RESOLVED and self._name(change.rule, change.labels) in TRUE:
-                text = f"story {self.seed}: {change.rule} {dict(change.labels)} {change.reason}"
-                self.verdicts.false_resolves.append(f"{text} at {self.at}: {raw[:2000]!r}")
-        self.at += STEP
-
-    def _judge(self, outcome):
-        def judge(memory):
-            return evaluate(RULESET, memory, outcome, now=self.at)
-
-        done = judge(self.memory) if self.store is None else self.store.evaluate("main", judge)
-        self.memory = done.memory
-        return done
-
-    def _firing(self):
-        return {
-            self._name(alert.rule, alert.labels)
-            for alert in self.memory.alerts.values()
-            if alert.state is State.FIRING
-        }
-
-    def _name(self, rule, labels):
-        row = (labels.get(name) for name in ("symbol", "base_asset", "exchange"))
-        return rule, " ".join(name for name in row if name)
-
-
-def tell_many(answers, seed, *, first=None):
-    """Stories until so many answers were mutated; `first(seed, verdicts)` may tell one its own way."""
-    verdicts, number = Verdicts(), 0
-    while verdicts.answers < answers:
-        name = f"{seed}/{number}"
-        if first is None or not first(number, name, verdicts):
-            Story(name, verdicts).tell()
-        number += 1
-    return verdicts
+            change(rng, spoilt)
+        except _NOTHING_THERE:
+            continue
+        names.append(change.__name__.strip("_"))
+    text = encode(spoilt).encode("utf-8", "surrogatepass")
+    if not names or rng.random() < 0.1:
+        spoil = rng.choice(TEXTUAL)
+        text = spoil(rng, text or b"{}")
+        names.append(spoil.__name__.strip("_"))
+    return text, "+".join(names)
