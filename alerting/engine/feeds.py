@@ -31,6 +31,24 @@ WALLET_FIELDS = (
 )
 SYMBOL_FIELDS = ("blocked_balance", "position_margin", "open_order_margin")
 
+POSITION_FIELDS = (
+    "leverage",
+    "position_size",
+    "position_value",
+    "position_margin",
+    "avg_entry_price",
+    "mark_price",
+    "last_price",
+)
+#: of the instrument: in percent of the position's value, and a fraction of it
+INSTRUMENT_FIELDS = ("maint_margin_rate", "liq_fee_rate")
+#: name for expressions -> the page's own figure, which loses signs and scale
+REPORTED = {
+    "reported_maint_margin": "maint_margin",
+    "reported_unrealised_pnl": "unrealised_pnl",
+    "reported_liquidation_price": "liquidation_price",
+}
+
 #: a wallet's total -> the field of its asset's rows that it is a total of
 MARGINS = {
     "total_blocked_balance": "blocked_balance",

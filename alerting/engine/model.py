@@ -50,6 +50,18 @@ class Direction(enum.Enum):
     BELOW = "below"
 
 
+class Side(enum.Enum):
+    """Which way a position earns: with a rising price, or with a falling one."""
+
+    LONG = "LONG"
+    SHORT = "SHORT"
+
+    @property
+    def sign(self) -> int:
+        """+1 for LONG, -1 for SHORT."""
+        return 1 if self is Side.LONG else -1
+
+
 class Reason(enum.Enum):
     """Why a receiver is told."""
 
@@ -104,6 +116,21 @@ class SymbolRow:
     base_asset: str
     exchange: str
     #: API field name -> amount in base_asset; a field that the answer lacks is not in it
+    fields: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PositionRow:
+    """One open position."""
+
+    symbol: str
+    #: the settlement asset
+    base_asset: str
+    exchange: str
+    side: Side
+    #: API field name -> number, as the page says it: its signs and scale are not repaired here.
+    #: The instrument's `maint_margin_rate` (percent) and `liq_fee_rate` (a fraction) are among them,
+    #: where they are known; a field that the answer lacks is not
     fields: Mapping[str, Decimal]
 
 
