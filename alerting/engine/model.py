@@ -129,8 +129,8 @@ class PositionRow:
     exchange: str
     side: Side
     #: API field name -> number, as the page says it: its signs and scale are not repaired here.
-    #: The instrument's `maint_margin_rate` (percent) and `liq_fee_rate` (a fraction) are among them,
-    #: where they are known; a field that the answer lacks is not
+    #: The instrument's `maint_margin_rate` (percent) and `liq_fee_rate` (a fraction) are among
+    #: them, where they are known; a field that the answer lacks is not
     fields: Mapping[str, Decimal]
 
 

@@ -216,3 +216,8 @@ SERVICES = {
     # Gmail hides what comes after 102 kB
     Format.EMAIL: Service(template="email.txt.j2", limit=50_000, html="email.html.j2"),
 }
+
+
+def cut(name: str, cap: int) -> str:
+    """At most so many characters; the last one says that there were more."""
+    return name if len(name) <= cap else name[: cap - 1] + "…"

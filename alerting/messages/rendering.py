@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from alerting.display import PLAIN, UNKNOWN, Display
 from alerting.engine.model import Notification, State
-from alerting.messages import formats, phrases
+from alerting.messages import formats, phrases, plain
 from alerting.messages.formats import (
     PAGE_LIMIT,
     SERVICES,
@@ -187,17 +187,17 @@ class Renderer:
         """Render it in minimal plain text, without templates: nothing in it can be refused."""
         with decimal.localcontext(EXACT):
             context = self._context(notification, maybe_repeat=maybe_repeat, now=now)
-        title = _plain_title(context)
-        rows = [_plain_row(alert) for alert in context["alerts"]]
+        title = plain.title(context)
+        rows = [plain.row(alert) for alert in context["alerts"]]
         if error:
             rows.insert(0, f"(this is the built-in text, because {phrases.clean(error)[:300]})")
         if fmt is Format.TELEGRAM:
             rows.insert(0, title)  # and is escaped with them
         else:
-            title = _plain_escape(fmt)(title)
-        body = _as_many_as_fit(rows, title, fmt, room)
+            title = plain.escape_for(fmt)(title)
+        body = plain.as_many_as_fit(rows, title, fmt, room)
         if body is None and room is not None:
-            title, body = "", brief(context, fmt, room.total)
+            title, body = "", plain.brief(context, fmt, room.total)
         body = body or ""
         return _message(notification, fmt, title=title, body=body, maybe_repeat=maybe_repeat)
 
@@ -216,7 +216,7 @@ class Renderer:
         if found is None and room is None:
             raise ValueError("the template's text is too long even without any alert")
         if found is None and room is not None:
-            title, found = "", (brief(context, fmt, room.total), None)
+            title, found = "", (plain.brief(context, fmt, room.total), None)
         body, page = found or ("", None)
         if not body:
             # no service takes an empty message
@@ -250,7 +250,7 @@ class Renderer:
             title = " ".join(_run(self._env(escape=None, markup=False), TITLE, shown).split())
             if formats.slack_size(title) <= limit:
                 return title
-        return _cut(title, limit // 2)
+        return formats.cut(title, limit // 2)
 
     def _annotate(self, context: Data) -> None:
         environment = self._env(escape=None, markup=False)
@@ -381,15 +381,15 @@ def _shorter(context: Data) -> Iterator[Data]:
         yield _first(context, kept)
     for cap in (60, 30):
         brief = [
-            alert | {"headline": _cut(alert["name"], cap), "short": _cut(alert["name"], cap)}
+            alert
+            | {
+                "headline": formats.cut(alert["name"], cap),
+                "short": formats.cut(alert["name"], cap),
+            }
             for alert in context["alerts"][:1]
         ]
-        account = _cut(context["account"], cap // 2)
+        account = formats.cut(context["account"], cap // 2)
         yield context | {"alerts": brief, "more": count - len(brief), "account": account}
-
-
-def _cut(name: str, cap: int) -> str:
-    return name if len(name) <= cap else name[: cap - 1] + "…"
 
 
 def _largest(
@@ -425,73 +425,3 @@ def _barer(context: Data, least: int) -> Iterator[Data]:
     }
     if least == 0:
         yield _first(context, 0)
-
-
-def _plain_title(context: Data) -> str:
-    alerts = context["alerts"]
-    what = f"{context['count']} alerts"
-    if len(alerts) == 1:
-        what = alerts[0]["headline"]
-        what = what if formats.slack_size(what) <= 90 else _cut(alerts[0]["name"], 60)
-    repeat = " · possible repeat" if context["maybe_repeat"] else ""
-    return f"{context['status']} {what} · {_cut(context['account'], 20)}{repeat}"
-
-
-def _plain_row(alert: Data) -> str:
-    change = f" ({alert['change']})" if alert["change"] else ""
-    parts = [f"{alert['status']}{change} {alert['name']}: {alert['level']}", alert["since"]]
-    parts.append(f"id {alert['id']}")
-    return "; ".join(filter(None, parts))
-
-
-def brief(context: Data, fmt: Format, most: int) -> str:
-    """Where there is room for little: a line for each alert with its id, without a title.
-
-    Whole alerts are left out, the worst is kept, and its name is cut before its id is.
-    """
-    alerts, count = context["alerts"], context["count"]
-    repeat = "possible repeat: " if context["maybe_repeat"] else ""
-    escape = _plain_escape(fmt)
-    for kept in range(len(alerts), 0, -1):
-        more = [f"and {count - kept} more"] if kept < count else []
-        for row in (_short_row, _shortest_row):
-            text = escape(repeat + "\n".join([*map(row, alerts[:kept]), *more]))
-            if len(text) <= most:
-                return text
-    worst, more_text = alerts[0], f", {count - 1} more" if count > 1 else ""
-    for name in (worst["name"], worst["rule"]):
-        for length in range(len(name), 0, -1):
-            text = escape(f"{worst['status']} {_cut(name, length)} {worst['id']}{more_text}")
-            if len(text) <= most:
-                return text
-    return f"{worst['status']} {worst['id']}"[:most]
-
-
-def _short_row(alert: Data) -> str:
-    return f"{alert['status']} {alert['short']} id {alert['id']}"
-
-
-def _shortest_row(alert: Data) -> str:
-    return f"{alert['status']} {alert['name']} {alert['id']}"
-
-
-def _plain_escape(fmt: Format) -> Callable[[str], str]:
-    """How a text without markup is made harmless in a format."""
-    if fmt is Format.TELEGRAM:
-        return lambda text: html.escape(formats.chat(text))
-    if fmt in {Format.CHAT, Format.DISCORD}:
-        return SERVICES[fmt].escape or str
-    return str
-
-
-def _as_many_as_fit(rows: list[str], title: str, fmt: Format, room: Room | None) -> str | None:
-    """As many rows as the format and the service take; None: not one."""
-    service = SERVICES[fmt]
-    shown_title = "" if service.markup else title
-    escape = _plain_escape(fmt)
-    for kept in range(len(rows), -1 if room is None else 0, -1):
-        more = [f"and {len(rows) - kept} more"] if kept < len(rows) else []
-        text = escape("\n".join([*rows[:kept], *more]))
-        if service.size(text) <= service.limit and (not room or room.holds(shown_title, text)):
-            return text
-    return None
