@@ -39,6 +39,10 @@ class Display:
         number = _number(value)
         return UNKNOWN if number is None else self._grouped(plain(number))
 
+    def rounded(self, value: Decimal) -> str:
+        """An amount to two places, where a picture needs no more."""
+        return self._grouped(f"{value:.2f}")
+
     def percent(self, value: object, places: int = 2, *, apart_from: Decimal | None = None) -> str:
         """0.3821 as `38.21%`, rounded to `places`; "n/a" for none.
 

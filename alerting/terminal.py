@@ -77,6 +77,27 @@ def width(text: str) -> int:
     return columns
 
 
+def columns() -> int | None:
+    """How wide the terminal is; None: nobody's, and lines may be as long as they are."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else None
+
+
+def fit(text: str, room: int | None) -> str:
+    """The text, cut to so many columns with an ellipsis; its colour ends where it ends."""
+    if room is None or width(text) <= room:
+        return text
+    kept, shown, inside = "", 0, False
+    for character in text:
+        inside = inside or character == "\x1b"
+        if not inside:
+            shown += 1
+            if shown >= room:
+                break
+        kept += character
+        inside = inside and character != "m"
+    return kept + "…" + ("\x1b[0m" if "\x1b" in kept else "")
+
+
 def table(rows: Iterable[Sequence[str]], *, right_from: int | None = None) -> list[str]:
     """Lines of equally wide columns; those from `right_from` on are set to the right."""
     rows = list(rows)

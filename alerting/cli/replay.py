@@ -31,12 +31,14 @@ def _replay(args: argparse.Namespace) -> int:
     now = context.now()
     load = functools.partial(load_config, environ=os.environ, secrets=Secrets.IGNORED)
     old = load(Path(args.against)).ruleset if args.against else None
+    config = load(context.config_path(args))
     options = Options(
         file=args.file,
         json=args.json,
         since=instant("--from", args.since, now=now),
         until=instant("--to", args.until, now=now),
         zone=zone_of(args.timezone),
+        display=config.display,
     )
-    replay(load(context.config_path(args)).ruleset, options, against=old)
+    replay(config.ruleset, options, against=old)
     return FINE

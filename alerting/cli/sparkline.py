@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from alerting.engine.feeds import Scope
+from alerting.display import Display
+from alerting.engine.feeds import RATIOS, Scope
 from alerting.engine.samples import samples
 from alerting.exchanges.coinswitch import answers
 from alerting.exchanges.strict_json import AnswerError
@@ -15,24 +16,28 @@ from alerting.store.state import Store
 from alerting.units import EXACT, format_duration
 
 _BARS = "▁▂▃▄▅▆▇█"
-_POINTS = 48
 _SPAN = timedelta(hours=24)
 # Polls are seldom closer together than this, so a gap shorter than it is none.
 _SHORTEST_STEP = timedelta(minutes=2)
-_SHOWN = ("total_available_balance", "margin_ratio")
+_SHOWN = {"total_available_balance": "available", "margin_ratio": "margin ratio"}
 
 
-def sparklines(store: Store, account: str, *, now: datetime) -> Iterator[tuple[str, str, str]]:
+def sparklines(
+    store: Store, account: str, display: Display, *, now: datetime, points: int
+) -> Iterator[tuple[str, str, str]]:
     """(what, bars, lowest to highest) for each settlement asset; nothing without a history."""
     first = next(store.history(since=now - _SPAN, account=account), None)
     span = now - first.at if first is not None else _SPAN
-    series = _series(store, account, now, span=span)
+    series = _series(store, account, now, span=span, count=points)
     for asset in sorted({asset for values in series for asset, _ in values}):
-        for name in _SHOWN:
-            points = [values.get((asset, name)) for values in series]
-            known = [point for point in points if point is not None]
+        for name, words in _SHOWN.items():
+            seen = [values.get((asset, name)) for values in series]
+            known = [value for value in seen if value is not None]
             if len(known) > 1:
-                yield f"{asset} {name}", bars(points), _range(known, span)
+                show = display.percent if name in RATIOS else display.rounded
+                lowest, highest = show(min(known)), show(max(known))
+                range_ = f"{lowest} to {highest}, last {_whole_minutes(span)}"
+                yield f"{asset} {words}", bars(seen), range_
 
 
 def bars(points: Sequence[Decimal | None]) -> str:
@@ -49,12 +54,12 @@ def bars(points: Sequence[Decimal | None]) -> str:
 
 
 def _series(
-    store: Store, account: str, now: datetime, *, span: timedelta
+    store: Store, account: str, now: datetime, *, span: timedelta, count: int
 ) -> list[dict[tuple[str, str], Decimal | None]]:
     """Values at evenly spaced instants: a few look-ups, however long the history is."""
-    step = span / _POINTS
+    step = span / count
     series = []
-    for number in range(_POINTS):
+    for number in range(count):
         at = now - span + (number + 1) * step
         poll = store.last_poll(account, at=at)
         fresh = poll is not None and at - poll.at <= max(step, _SHORTEST_STEP)
@@ -77,11 +82,6 @@ def _values(body: str | None, account: str, at: datetime) -> dict[tuple[str, str
         }
 
 
-def _range(known: Sequence[Decimal], span: timedelta) -> str:
-    low, high = min(known), max(known)
-    minutes = max(timedelta(minutes=1), span // timedelta(minutes=1) * timedelta(minutes=1))
-    return f"{_short(low)} to {_short(high)}, last {format_duration(minutes)}"
-
-
-def _short(number: Decimal) -> str:
-    return f"{number:.4f}".rstrip("0").rstrip(".") if abs(number) < 10 else f"{number:.2f}"
+def _whole_minutes(span: timedelta) -> str:
+    minute = timedelta(minutes=1)
+    return format_duration(max(minute, span // minute * minute))

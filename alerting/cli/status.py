@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from alerting import terminal
 from alerting.cli import context
 from alerting.cli.arguments import Commands
 from alerting.cli.context import FINE
@@ -20,9 +21,15 @@ from alerting.errors import StoreError, UsageError
 # the cursor home, and everything behind it away
 _CLEARED = "\x1b[H\x1b[2J"
 _PAUSE = 2.0
+# From here on a terminal has room for the last day ...
+_WIDE = 80
+# ... beside its names and numbers, as a rule
+_BESIDE = 60
+_POINTS = 48
 
 if TYPE_CHECKING:
     from alerting.config.settings import Config
+    from alerting.monitoring.overview import Overview
     from alerting.store.state import Store
 
 
@@ -57,30 +64,52 @@ def _on_a_terminal() -> bool:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from alerting.monitoring.nearest import reaches
-    from alerting.monitoring.overview import overview
     from alerting.monitoring.status_json import as_json
-    from alerting.monitoring.status_text import as_text
 
     config = context.known_config(args)
     store = context.open_store(args, config) if context.state_path(args, config).exists() else None
-    view = overview(config, store, now=context.now())
-    accounts = view.health.accounts.values()
-    view = replace(view, reaches=reaches(config.ruleset, accounts, now=view.now))
-    if store is not None and not args.json and sys.stdout.isatty():
-        view = replace(view, sparklines=tuple(_sparklines(store, config, view.now)))
+    now = context.now()
+    if args.json:
+        print(json.dumps(as_json(_view(config, store, now)), indent=2, ensure_ascii=False))
+    else:
+        print(screen(config, store, now=now, columns=terminal.columns()))
     if store is not None:
         store.close()
-    if args.json:
-        print(json.dumps(as_json(view), indent=2, ensure_ascii=False))
-    else:
-        print(as_text(view, config))
     return FINE
 
 
-def _sparklines(store: Store, config: Config, now: datetime) -> Iterator[tuple[str, str, str]]:
+def screen(
+    config: Config,
+    store: Store | None,
+    *,
+    now: datetime,
+    columns: int | None,
+    colour: bool | None = None,
+) -> str:
+    """What `status` draws on a terminal so wide; None: elsewhere, whole lines without the day."""
+    from alerting.monitoring.status_text import as_text
+
+    view = _view(config, store, now)
+    if store is not None and columns is not None and columns >= _WIDE:
+        view = replace(view, sparklines=tuple(_sparklines(store, config, now, columns)))
+    return as_text(view, config, colour=colour, columns=columns)
+
+
+def _view(config: Config, store: Store | None, now: datetime) -> Overview:
+    from alerting.monitoring.nearest import reaches
+    from alerting.monitoring.overview import overview
+
+    view = overview(config, store, now=now)
+    accounts = view.health.accounts.values()
+    return replace(view, reaches=reaches(config.ruleset, accounts, now=now))
+
+
+def _sparklines(
+    store: Store, config: Config, now: datetime, columns: int
+) -> Iterator[tuple[str, str, str]]:
     from alerting.cli.sparkline import sparklines
 
+    points = min(_POINTS, columns - _BESIDE)
     for name in config.accounts:
-        for what, bars, span in sparklines(store, name, now=now):
-            yield f"  {name} {what}", bars, span
+        for what, bars, span in sparklines(store, name, config.display, now=now, points=points):
+            yield f"    {name} {what}", bars, span

@@ -13,7 +13,7 @@ from alerting.config.schema import RuleSection
 from alerting.config.values import exact_names, unknown
 from alerting.config.yaml_reader import Path
 from alerting.engine.expressions import Expression, ExpressionError, Kind, compile_expression
-from alerting.engine.feeds import NAMES, Scope
+from alerting.engine.feeds import NAMES, RATIOS, Scope
 from alerting.engine.model import Direction, Severity
 from alerting.engine.rules import (
     BUILTIN_NAMES,
@@ -24,6 +24,8 @@ from alerting.engine.rules import (
 )
 from alerting.units import ZERO, plain
 
+# above it, it is surely no share: the rule has made a percentage of it by itself
+_MOST_OF_A_SHARE = 10
 _Ladder = Mapping[Severity, Decimal]
 
 
@@ -75,7 +77,7 @@ class RuleReader:
             symbols=NamePattern(section.symbols),
             labels=section.labels,
             annotations=section.annotations.model_dump(exclude_none=True),
-            percent=self._in_percent(path),
+            percent=self._in_percent(path) or _is_share(value, thresholds),
             enabled=section.enabled,
         )
 
@@ -114,6 +116,13 @@ class RuleReader:
         for label in labels:
             if label in ROUTE_LABELS:
                 self.report.key((*path, label), f"every alert has {label!r} already; take another")
+
+
+def _is_share(value: Expression, thresholds: tuple[Threshold, ...]) -> bool:
+    """Whether it compares shares of something, though the file does not write them in percent."""
+    lines = (line for each in thresholds for line in (each.line, each.clear))
+    shares = bool(value.names) and value.names <= RATIOS
+    return shares and all(abs(line) <= _MOST_OF_A_SHARE for line in lines)
 
 
 def _elsewhere(names: Collection[str]) -> dict[str, str]:

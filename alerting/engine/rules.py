@@ -75,7 +75,7 @@ class Rule:
     labels: Mapping[str, str] = field(default_factory=dict)
     #: summary, description, runbook: Jinja sources
     annotations: Mapping[str, str] = field(default_factory=dict)
-    #: whether the file writes a threshold or `clear` in percent: so its numbers are shown
+    #: whether its numbers are shown in percent: it is written so, or it compares shares
     percent: bool = False
     #: False: parked, as if it were not in the file, but for its mistakes
     enabled: bool = True

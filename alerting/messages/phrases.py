@@ -33,7 +33,6 @@ _NO_CHARACTERS = frozenset("\ufeff\ufffe\uffff")
 _ENDINGS = {"gone": "position closed", "rule removed": "the rule was removed"}
 _MARKERS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 _INSTANT = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
-_RATIO = re.compile(r"ratio|concentration", re.IGNORECASE)
 
 
 # ── foreign text ────────────────────────────────────────────────────────────
@@ -206,19 +205,6 @@ def _phrases(show: Display, alert: Data, now: datetime) -> Data:
     }
 
 
-def is_ratio(alert: Data) -> bool:
-    """Whether its numbers are shown in percent: the rule is written so, or they read so."""
-    if alert["percent"]:
-        return True
-    numbers = [alert[key] for key in ("value", "threshold", "clear") if alert[key] is not None]
-    return _reads_as_ratio(alert) and all(abs(number) <= 10 for number in numbers)
-
-
-def _reads_as_ratio(alert: Data) -> bool:
-    """Go by what is measured; by the rule's name where an alert does not say that."""
-    return alert["percent"] or bool(_RATIO.search(alert["expression"] or alert["rule"]))
-
-
 def _unpriced(alert: Data) -> str:
     """Name the settlement asset where no unit behind the number says it."""
     asset: str = alert["labels"].get("base_asset", "")
@@ -226,13 +212,13 @@ def _unpriced(alert: Data) -> str:
 
 
 def _unit(alert: Data) -> str:
-    if _reads_as_ratio(alert):
+    if alert["percent"]:
         return ""
     return str(alert["labels"].get("base_asset", ""))
 
 
 def _amount(show: Display, alert: Data, key: str, *, unit: bool = False) -> str:
-    percent = is_ratio(alert)
+    percent = alert["percent"]
     text = show.number(
         alert[key], percent=percent, apart_from=alert["threshold"] if key == "value" else None
     )
@@ -241,7 +227,7 @@ def _amount(show: Display, alert: Data, key: str, *, unit: bool = False) -> str:
 
 def _gap(show: Display, alert: Data) -> str:
     """How far from the line."""
-    return show.difference(alert["distance"], percent=is_ratio(alert))
+    return show.difference(alert["distance"], percent=alert["percent"])
 
 
 def _change(alert: Data) -> str:
@@ -275,7 +261,7 @@ def _moved(show: Display, alert: Data, judged_at: datetime | None) -> str:
     if value == before:
         # what was not read since is not said to be unchanged
         return f"unchanged in {_rough(seen_for)}" if seen_for > ZERO else "not read since"
-    gap = show.difference(EXACT.subtract(value, before), percent=is_ratio(alert))
+    gap = show.difference(EXACT.subtract(value, before), percent=alert["percent"])
     within = f" in {_rough(seen_for)}" if seen_for > ZERO else ""
     return f"{'up' if value > before else 'down'} {gap}{within}"
 
@@ -365,7 +351,7 @@ def _clears(alert: Data, clear: str) -> str:
 
 def _share(show: Display, alert: Data) -> str:
     """Put the distance in percent of the threshold; of percentages there are points already."""
-    if not alert["threshold"] or is_ratio(alert):
+    if not alert["threshold"] or alert["percent"]:
         return ""
     share = EXACT.divide(abs(alert["distance"]), abs(alert["threshold"]))
     return f" ({show.percent(share)})"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
+from alerting.display import PLAIN, Display
 from alerting.engine import routing
 from alerting.engine.feeds import Scope
 from alerting.engine.identity import fingerprint
@@ -29,7 +30,7 @@ from alerting.exchanges.coinswitch import answers
 from alerting.exchanges.strict_json import AnswerError
 from alerting.store.history import PastChange, PastMessage, RecordedPoll
 from alerting.terminal import count
-from alerting.units import EXACT, format_duration, plain, rfc3339
+from alerting.units import EXACT, format_duration, rfc3339
 
 _CHANGES = 6
 _MESSAGES = 8
@@ -62,15 +63,21 @@ class ExplainStore(Protocol):
 class Question:
     """What is asked."""
 
+    #: its name, or the id of one of its alerts
     rule: str
     symbol: str | None
     at: datetime
     #: True: about now, so that the memory can be asked too
     present: bool
+    #: how numbers are shown
+    display: Display = PLAIN
+    #: the one alert that it is about; None: all of the rule's
+    fingerprint: str | None = None
 
 
 def explain(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterator[str]:
     """The lines of the answer, for each account and row that the rule applies to."""
+    question = _of_id(ruleset, store, question)
     if question.rule in ruleset.builtin:
         yield from _explain_builtin(ruleset, store, question)
         return
@@ -78,7 +85,7 @@ def explain(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterat
     rule = known.get(question.rule)
     if rule is None:
         names = ", ".join((*known, *ruleset.builtin))
-        raise UsageError(f"no rule {question.rule!r}; there are: {names}")
+        raise UsageError(f"no rule or alert {question.rule!r}; there are the rules {names}")
     if not rule.enabled:
         yield f"Rule {rule.name} is parked (enabled: false): it is not judged."
     if question.symbol is not None and rule.scope is not Scope.SYMBOL:
@@ -99,11 +106,29 @@ def explain(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterat
         )
 
 
+def _of_id(ruleset: Ruleset, store: ExplainStore, question: Question) -> Question:
+    """The question about the rule and the row of an alert, where it names one by its id."""
+    if question.rule in {*ruleset.builtin, *(rule.name for rule in ruleset.rules)}:
+        return question
+    for account in (*ruleset.accounts, PROGRAM):
+        for alert in store.memory(account).alerts.values():
+            if alert.id == question.rule.lower():
+                return replace(question, rule=alert.rule, fingerprint=alert.fingerprint)
+    return question
+
+
+def _is_asked(question: Question, rule: str, labels: Mapping[str, str]) -> bool:
+    """Whether the question is about this alert too."""
+    return question.fingerprint in {None, fingerprint(rule, labels)}
+
+
 def _samples(
     store: ExplainStore, rule: Rule, memory: Memory, question: Question
 ) -> Iterator[tuple[Sample, datetime]]:
     if rule.scope is Scope.ACCOUNT:
-        yield account_sample(memory.account, question.at), question.at
+        sample = account_sample(memory.account, question.at)
+        if _is_asked(question, rule.name, sample.labels):
+            yield sample, question.at
         return
     poll = store.last_poll(memory.account.name, at=question.at)
     if poll is None or poll.body is None:
@@ -120,6 +145,7 @@ def _samples(
         rows = list(samples(snapshot, rule.scope))
     for sample in rows:
         wanted = question.symbol is None or sample.labels.get("symbol") == question.symbol
+        wanted = wanted and _is_asked(question, rule.name, sample.labels)
         if wanted and rule.applies_to(sample.labels):
             yield sample, poll.at
 
@@ -127,16 +153,24 @@ def _samples(
 class _Told:
     """What became of one alert: what it did lately, and what was or was not sent."""
 
+    #: whether its rule's numbers are shown so
+    percent = False
+
     def __init__(self, ruleset: Ruleset, store: ExplainStore, question: Question) -> None:
         self.ruleset = ruleset
         self.store = store
         self.question = question
 
+    def _number(self, value: Decimal, *, apart_from: Decimal | None = None) -> str:
+        """As in the messages."""
+        show = self.question.display
+        return show.number(value, percent=self.percent, apart_from=apart_from)
+
     def _changes(self, fp: str) -> Iterator[str]:
         changes = self.store.transitions(fp, until=self.question.at, most=_CHANGES)
         yield "  changes    " + ("none recorded" if not changes else "the last ones:")
         for change in changes:
-            value = "" if change.value is None else f", value {plain(Decimal(change.value))}"
+            value = "" if change.value is None else f", value {self._number(Decimal(change.value))}"
             yield (
                 f"    {_time(change.at)}  {change.severity.value}: {change.source.value} → "
                 f"{change.target.value} ({change.reason}{value})"
@@ -187,6 +221,7 @@ class _Answer(_Told):
     ) -> None:
         super().__init__(ruleset, store, question)
         self.rule = rule
+        self.percent = rule.percent
 
     def lines(self, memory: Memory, sample: Sample, seen_at: datetime) -> Iterator[str]:
         """Value, levels, what happened lately, and what was or was not sent."""
@@ -196,7 +231,8 @@ class _Answer(_Told):
         alert = replace(alert, extra_labels=self.rule.labels)
         value = self._value(sample)
         yield f"{self.rule.name}  {'/'.join(sample.labels.values())}  (id {alert.id})"
-        yield f"  value      {self.rule.value.text} = {_shown(value)}   (seen {_time(seen_at)})"
+        number = self._shown(value)
+        yield f"  value      {self.rule.value.text} = {number}   (seen {_time(seen_at)})"
         yield from self._when(sample)
         for threshold in self.rule.thresholds:
             yield self._level(alert, threshold, value)
@@ -204,6 +240,13 @@ class _Answer(_Told):
         if self.question.present:
             yield from self._routing(memory, alert, at_worst=self.rule.thresholds[-1].severity)
         yield from self._messages(fp)
+
+    def _shown(self, value: Decimal | None) -> str:
+        """Apart from the line that it is nearest to."""
+        if value is None:
+            return "no value"
+        near = min((each.line for each in self.rule.thresholds), key=lambda line: abs(line - value))
+        return self._number(value, apart_from=near)
 
     def _value(self, sample: Sample) -> Decimal | None:
         with decimal.localcontext(EXACT):
@@ -220,9 +263,9 @@ class _Answer(_Told):
 
     def _level(self, alert: Alert, threshold: Threshold, value: Decimal | None) -> str:
         sign = ">" if self.rule.direction.value == "above" else "<"
-        line = f"  {threshold.severity.value:10} {sign} {plain(threshold.line)}"
+        line = f"  {threshold.severity.value:10} {sign} {self._number(threshold.line)}"
         if threshold.clear != threshold.line:
-            line += f", clear at {plain(threshold.clear)}"
+            line += f", clear at {self._number(threshold.clear)}"
         if value is None:
             line += ": no value, so the state is held"
         else:
@@ -243,6 +286,8 @@ def _explain_builtin(ruleset: Ruleset, store: ExplainStore, question: Question) 
         raise UsageError(f"--symbol: {question.rule} is a built-in alert and has no symbols")
     answer, quiet = _BuiltinAnswer(ruleset, store, question), True
     for account, labels in _possible(ruleset, question.rule):
+        if not _is_asked(question, question.rule, labels):
+            continue
         memory = store.memory(account)
         lines = list(answer.lines(memory, labels))
         quiet = quiet and not lines
@@ -337,10 +382,6 @@ def _message(message: PastMessage) -> str:
     if message.status != "sent" and message.last_reason:
         text += f", {message.last_reason}"
     return text + ")"
-
-
-def _shown(value: Decimal | None) -> str:
-    return "no value" if value is None else plain(value)
 
 
 def _time(instant: datetime) -> str:

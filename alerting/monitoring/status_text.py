@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -13,11 +12,12 @@ from alerting.display import Display
 from alerting.engine.model import AccountState, Alert, Direction, Severity, Silence, State
 from alerting.monitoring.nearest import Reach
 from alerting.monitoring.overview import Overview, threshold_of
-from alerting.terminal import Paint, table
+from alerting.terminal import Paint, fit, table
 from alerting.units import format_duration, plain
 
-# From here on a terminal has room for the last day.
-_WIDE = 80
+# Longer names of rules and rows would push the numbers off a narrow screen.
+_NAME_SHARE, _ROW_SHARE = 3, 4
+_ROOM_FOR_ALERTS = 100
 _SHOWN = {
     "total_balance": "total",
     "total_available_balance": "available",
@@ -25,22 +25,29 @@ _SHOWN = {
 }
 
 
-def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> str:
-    """A table for a terminal."""
+def as_text(
+    view: Overview, config: Config, *, colour: bool | None = None, columns: int | None = None
+) -> str:
+    """Tables for a terminal of so many columns; None: for whoever reads whole lines."""
     paint = Paint(sys.stdout.isatty() if colour is None else colour)
+    return "\n".join(fit(line, columns) for line in _lines(view, config, paint, columns))
+
+
+def _lines(view: Overview, config: Config, paint: Paint, columns: int | None) -> list[str]:
     lines = [paint("ACCOUNTS", "dim")]
     accounts = view.health.accounts.values()
     lines += table([_account_row(state, view, config, paint) for state in accounts])
     lines += table(_wallet_rows(accounts, config.display))
-    if view.sparklines and shutil.get_terminal_size((80, 24)).columns >= _WIDE:
-        lines += [paint(line, "dim") for line in table(view.sparklines)]
+    lines += [paint(line, "dim") for line in table(view.sparklines)]
     if view.reaches:
         lines += ["", paint("RULES", "dim")]
-        lines += table([_rule_row(reach, config.display, paint) for reach in view.reaches])
+        rows = [_rule_row(reach, config.display, paint) for reach in view.reaches]
+        lines += table([_narrowed(row, columns) for row in rows])
     firing = sum(alert.state is State.FIRING for alert in view.alerts)
     pending = len(view.alerts) - firing
     lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
-    lines += table([_alert_row(alert, view, config.display, paint) for alert in view.alerts])
+    rows = [_alert_row(alert, view, config.display, paint) for alert in view.alerts]
+    lines += table([_narrowed_alert(row, columns) for row in rows])
     if not view.alerts:
         lines.append("  none")
     lines += ["", paint("OUTBOX", "dim")]
@@ -48,7 +55,28 @@ def as_text(view: Overview, config: Config, *, colour: bool | None = None) -> st
     if view.silences:
         lines += ["", paint("SILENCES", "dim")]
         lines += table([_silence_row(silence, view.now) for silence in view.silences])
-    return "\n".join(lines)
+    return lines
+
+
+def _narrowed(row: tuple[str, ...], columns: int | None) -> tuple[str, ...]:
+    """With room for the numbers."""
+    if columns is None:
+        return row
+    name, labels, *numbers = row
+    return (
+        fit(name, max(18, columns // _NAME_SHARE)),
+        fit(labels, columns // _ROW_SHARE),
+        *numbers,
+    )
+
+
+def _narrowed_alert(row: tuple[str, ...], columns: int | None) -> tuple[str, ...]:
+    """With room for the value and for how long it is so."""
+    if columns is None or columns >= _ROOM_FOR_ALERTS:
+        return row
+    word, id_, rule, labels, value, since, *rest = row
+    names = (fit(rule, columns // 4 - 2), fit(labels, columns // 4 - 3))
+    return (word, id_, *names, value, since.removeprefix("for "), *rest)
 
 
 def _silence_row(silence: Silence, now: datetime) -> tuple[str, ...]:
@@ -118,11 +146,11 @@ def _alert_row(alert: Alert, view: Overview, display: Display, paint: Paint) -> 
     word = severity.value.upper() if firing else "pending"
     return (
         "  " + paint(word, severity.value if firing else "dim"),
+        paint(alert.id, "dim"),
         alert.rule,
         "/".join(labels.values()),
         f"{value} {versus}".strip(),
         f"for {_ago(since, view.now)}" if since else "",
-        paint(alert.id, "dim"),
         " ".join(_quiet(alert, view)),
         alert.detail,
     )

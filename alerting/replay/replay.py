@@ -14,6 +14,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from alerting.display import PLAIN, Display
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.identity import short_id
 from alerting.engine.model import Item, Notification, Poll, Transition
@@ -40,6 +41,8 @@ class Options:
     until: datetime | None = None
     #: for "at night"
     zone: tzinfo = UTC
+    #: how numbers are shown to people
+    display: Display = PLAIN
 
 
 def zone_of(name: str) -> tzinfo:
@@ -89,7 +92,7 @@ def _replayed(
     ruleset: Ruleset, polls: Iterable[Poll], options: Options, paint: Paint
 ) -> Iterator[str]:
     tally = Tally(ruleset, options.zone)
-    lines = report.StepLines(ruleset, paint)
+    lines = report.StepLines(ruleset, paint, options.display)
     show = _json_lines if options.json else lines.of
     simulation = Simulation(ruleset)
     for poll in polls:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alerting.display import PLAIN, Display
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.model import Direction, Item, Notification, Severity, State, Transition
 from alerting.engine.rules import BUILTIN_NAMES, Ruleset
@@ -27,13 +28,15 @@ _SEVERITY_WIDTH = len("critical")
 class StepLines:
     """The lines of an evaluation; columns are as wide as the rules' names need."""
 
-    def __init__(self, ruleset: Ruleset, paint: Paint) -> None:
+    def __init__(self, ruleset: Ruleset, paint: Paint, display: Display = PLAIN) -> None:
         self._paint = paint
+        self._display = display
+        self._percent = {rule.name: rule.percent for rule in ruleset.rules}
         names = [*BUILTIN_NAMES, *(rule.name for rule in ruleset.rules)]
         self._width = max(map(len, names))
-        #: (rule, severity) -> what a breach is, such as "< 1000"
+        #: (rule, severity) -> the sign of a breach, and where it begins
         self._lines = {
-            (rule.name, threshold.severity): f"{sign} {plain(threshold.line)}"
+            (rule.name, threshold.severity): (sign, threshold.line)
             for rule in ruleset.rules
             for sign in ("<" if rule.direction is Direction.BELOW else ">",)
             for threshold in rule.thresholds
@@ -51,14 +54,22 @@ class StepLines:
         states = f"{change.source.value} → {change.target.value}".ljust(_STATES_WIDTH)
         severity = change.severity.value.ljust(_SEVERITY_WIDTH)
         colour = _state_colour(change.target, change.severity)
-        value = "" if change.value is None else f"  {_short(change.value)}"
-        line = self._lines.get((change.rule, change.severity))
-        if value and line and change.target in (State.PENDING, State.FIRING):
-            value += f" {line}"
+        sign, line = self._lines.get((change.rule, change.severity), ("", None))
+        value = ""
+        if change.value is not None:
+            value = f"  {self._number(change.value, change.rule, apart_from=line)}"
+            if line is not None and change.target in (State.PENDING, State.FIRING):
+                value += f" {sign} {self._number(line, change.rule)}"
         return (
             f"{self._paint(f'{states}  {severity}', colour)}  {change.rule.ljust(self._width)}  "
             f"{_where(change.labels)}{value}  {self._paint(change.reason.value, 'dim')}"
         )
+
+    def _number(self, number: Decimal, rule: str, *, apart_from: Decimal | None = None) -> str:
+        """As messages write it, though an amount not digit for digit."""
+        if self._percent.get(rule):
+            return self._display.percent(number, apart_from=apart_from)
+        return self._display.money(_short(number)) + ("…" if _is_long(number) else "")
 
     def _notification(self, notification: Notification) -> str:
         shown = [self._item(item) for item in notification.items[:_MOST_ALERTS]]
@@ -92,8 +103,11 @@ def _where(labels: Mapping[str, str]) -> str:
 
 def _short(number: Decimal) -> str:
     whole, _, places = plain(number).partition(".")
-    cut = places[:_MOST_PLACES] + ("…" if len(places) > _MOST_PLACES else "")
-    return f"{whole}.{cut}" if places else whole
+    return f"{whole}.{places[:_MOST_PLACES]}" if places else whole
+
+
+def _is_long(number: Decimal) -> bool:
+    return len(plain(number).partition(".")[2]) > _MOST_PLACES
 
 
 # ── differences ─────────────────────────────────────────────────────────────

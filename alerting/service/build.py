@@ -56,6 +56,7 @@ def build_cycle(
         store=store,
         dispatcher=dispatcher,
         clock=clock,
+        display=config.display,
         keep_history=config.history_keep,
         facts_of=facts_of,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from alerting.display import PLAIN, Display
 from alerting.engine.builtin import ProgramFacts
 from alerting.engine.evaluation import Evaluation, evaluate, evaluate_program
 from alerting.engine.model import (
@@ -20,6 +21,7 @@ from alerting.engine.model import (
     Memory,
     Poll,
     State,
+    Transition,
 )
 from alerting.engine.rules import Ruleset
 from alerting.errors import StoreError
@@ -30,7 +32,7 @@ from alerting.service.pruning import prune_if_sure
 from alerting.service.schedule import beat_of
 from alerting.store.facts import FactStore
 from alerting.terminal import count
-from alerting.units import format_duration, plain
+from alerting.units import format_duration
 
 log = logging.getLogger("alerting")
 
@@ -91,6 +93,8 @@ class Cycle:
     dispatcher: Delivery
     clock: Callable[[], datetime]
     config_error: str | None = None
+    #: how logs write numbers
+    display: Display = PLAIN
     #: how long polls are recorded for; zero: not at all
     keep_history: timedelta = timedelta(0)
     #: what the next process must know of an account before it asks the exchange
@@ -203,10 +207,20 @@ class Cycle:
                 change.source.value,
                 change.target.value,
                 change.reason.value,
-                "none" if change.value is None else plain(change.value),
+                self._number(change),
             )
         if evaluation.notifications:
             self.dispatcher.wake()
+
+    def _number(self, change: Transition) -> str:
+        """The value as messages write it."""
+        if change.value is None:
+            return "none"
+        rule = next((rule for rule in self.ruleset.rules if rule.name == change.rule), None)
+        if rule is None:
+            return self.display.money(change.value)
+        line = next((t.line for t in rule.thresholds if t.severity is change.severity), None)
+        return self.display.number(change.value, percent=rule.percent, apart_from=line)
 
 
 def _begun(memory: Memory, now: datetime) -> Memory:

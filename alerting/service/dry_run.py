@@ -37,7 +37,13 @@ def dry_run(config: Config, state: Path, *, clock: Callable[[], datetime]) -> Dr
     store = _Forgetful(Store(state) if state.exists() else None)
     clients = build_clients(config, store, clock=clock)
     try:
-        cycle = Cycle(ruleset=config.ruleset, store=store, dispatcher=_Nobody(), clock=clock)
+        cycle = Cycle(
+            ruleset=config.ruleset,
+            store=store,
+            dispatcher=_Nobody(),
+            clock=clock,
+            display=config.display,
+        )
         result = run_once(cycle, clients, [])
         waiting = store.waiting()
     finally:

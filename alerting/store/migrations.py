@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +315,7 @@ def _item(said: _Document, observed_at: str) -> _Document:
         "judged_at": observed_at,
         "resolved_why": said["why"],
         "worst": severity,
+        "percent": _was_in_percent(said),
     }
     return {
         "alert": alert,
@@ -322,3 +325,10 @@ def _item(said: _Document, observed_at: str) -> _Document:
         "previous_severity": said["previous_severity"],
         "flapping": said["flapping"],
     }
+
+
+def _was_in_percent(said: _Document) -> bool:
+    """How that version told a share: it was not written down, only read off."""
+    numbers = [said[key] for key in ("value", "threshold", "clear") if said[key] is not None]
+    reads_so = re.search("ratio|concentration", said["expression"] or said["rule"], re.IGNORECASE)
+    return bool(reads_so) and all(abs(Decimal(number)) <= 10 for number in numbers)

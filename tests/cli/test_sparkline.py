@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from alerting.cli.sparkline import bars, sparklines
+from alerting.display import Display, Grouping
 from alerting.engine import evaluation
 from alerting.engine.model import Poll
 from alerting.sandbox.exchange import wallet_body
@@ -39,9 +40,14 @@ def test_the_last_day_of_a_wallet(tmp_path):
         judge = functools.partial(evaluation.evaluate, ruleset, outcome=make_failure(), now=now)
         poll = Poll(at=now, account="main", body=body, outcome=make_snapshot(at=now))
         store.evaluate("main", judge, poll=poll)
-    lines = list(sparklines(store, "main", now=T0 + timedelta(hours=24)))
+    end = T0 + timedelta(hours=24)
+    show = Display(grouping=Grouping.THOUSANDS)
+    lines = list(sparklines(store, "main", show, now=end, points=48))
+    narrow = list(sparklines(store, "main", show, now=end, points=20))
     store.close()
     assert [(what, line.replace(" ", ""), span) for what, line, span in lines] == [
-        ("USDT total_available_balance", "█▁▄", "200.00 to 1900.00, last 23h"),
-        ("USDT margin_ratio", "▁█▄", "0.05 to 0.9, last 23h"),
+        ("USDT available", "█▁▄", "200.00 to 1,900.00, last 23h"),
+        ("USDT margin ratio", "▁█▄", "5% to 90%, last 23h"),
     ]
+    assert [len(line) for _, line, _ in lines] == [48, 48]
+    assert [len(line) for _, line, _ in narrow] == [20, 20]

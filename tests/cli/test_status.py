@@ -35,7 +35,7 @@ def test_status_shows_what_is_true(desk):
     assert (alert["threshold"], alert["distance"], alert["remedies"]) == ("250", "50", [])
     code, out, _ = desk.run("status")
     assert code == 0
-    assert re.search(r"CRITICAL\s+available-balance-floor\s+main/USDT\s+200 < 250", out)
+    assert re.search(r"CRITICAL\s+\w{7}\s+available-balance-floor\s+main/USDT\s+200 < 250", out)
 
 
 def test_status_shows_the_wallet_and_how_near_each_line_is_when_all_is_well(desk):

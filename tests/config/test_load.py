@@ -648,12 +648,18 @@ def test_a_display_that_cannot_be_is_refused_with_its_place(load, text, message)
         ("above: 20%", True),
         ("above: {warning: 20%, critical: 0.35}", True),
         ("above: 0.2, clear: 15%", True),
-        ("above: 0.2", False),
+        ("above: 0.2", True),
         ("above: 20", False),
+        ("value: 'max(margin_ratio, available_ratio)', above: 0.2", True),
+        ("value: 100 * margin_ratio, above: 20", False),
+        ("value: margin_ratio * total_balance, above: 0.2", False),
+        ("value: total_balance, above: 0.2", False),
+        ("value: total_balance, below: 20%", True),
     ],
 )
-def test_a_rule_knows_whether_it_is_written_in_percent(load, text, expected):
-    rules = f"rules:\n  - {{name: r, per: wallet, value: margin_ratio, {text}}}\n"
+def test_numbers_are_in_percent_where_the_file_says_so_or_they_are_shares(load, text, expected):
+    text = text if text.startswith("value") else f"value: margin_ratio, {text}"
+    rules = f"rules:\n  - {{name: r, per: wallet, {text}}}\n"
     (rule,) = load(rules=rules).ruleset.rules
     assert rule.percent is expected
 

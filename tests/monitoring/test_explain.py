@@ -7,8 +7,10 @@ import json
 
 import pytest
 
+from alerting.display import PLAIN, Display, Grouping
 from alerting.engine import evaluation
 from alerting.engine.builtin import ProgramFacts
+from alerting.engine.feeds import Scope
 from alerting.engine.model import Poll
 from alerting.engine.rules import BUILTIN_NAMES, Flapping
 from alerting.errors import UsageError
@@ -45,8 +47,8 @@ def see(store, available, at, ruleset=RULESET):
     store.evaluate("main", judge, poll=poll)
 
 
-def ask(store, *, at, rule="floor", symbol=None, present=True, ruleset=RULESET):
-    question = Question(rule=rule, symbol=symbol, at=at, present=present)
+def ask(store, *, at, rule="floor", symbol=None, present=True, ruleset=RULESET, display=PLAIN):
+    question = Question(rule=rule, symbol=symbol, at=at, present=present, display=display)
     return list(explain(ruleset, store, question))
 
 
@@ -115,6 +117,53 @@ def test_about_the_past_only_what_was_recorded_counts(store):
     ]
 
 
+def test_an_alerts_id_asks_about_its_row_alone(store):
+    total = make_rule("total", "total_balance", make_threshold(INFO, "9000"))
+    ruleset = make_ruleset(FLOOR, total)
+    see(store, "0.5", T0, ruleset)
+
+    whole = ask(store, at=T0 + M, ruleset=ruleset)
+    assert ask(store, at=T0 + M, ruleset=ruleset, rule="HUGOJV6") == whole
+    (other,) = [a for a in store.memory("main").alerts.values() if a.rule == "total"]
+    assert ask(store, at=T0 + M, ruleset=ruleset, rule=other.id)[0].startswith("total  main/USDT")
+
+
+def test_an_alerts_id_tells_its_row_from_the_rules_other_rows(store):
+    rule = make_rule("row", "blocked_balance", make_threshold(INFO, "9000"), scope=Scope.SYMBOL)
+    ruleset = make_ruleset(rule)
+    rows = {"BTCUSDT": ("5", "0"), "ETHUSDT": ("5", "0")}
+    body = json.dumps(wallet_body(total="2000", rows=rows))
+    snapshot = parse_wallet(body.encode(), account="main", observed_at=T0)
+    judge = functools.partial(evaluation.evaluate, ruleset, outcome=snapshot, now=T0)
+    store.evaluate("main", judge, poll=Poll(at=T0, account="main", body=body, outcome=snapshot))
+
+    for alert in store.memory("main").alerts.values():
+        lines = ask(store, at=T0 + M, ruleset=ruleset, rule=alert.id)
+        (head,) = [line for line in lines if line.startswith("row  ")]
+        assert head.startswith(f"row  main/USDT/{alert.labels['symbol']}/")
+
+
+def test_numbers_are_written_as_in_the_messages(store):
+    ratio = make_rule(
+        "floor",
+        "available_ratio",
+        make_threshold(INFO, "0.5", clear="0.6"),
+        percent=True,
+    )
+    ruleset = make_ruleset(ratio)
+    see(store, "999.9999", T0, ruleset)
+    lines = ask(store, at=T0 + M, ruleset=ruleset)
+    # not as 50%, for that is the line
+    assert "  value      available_ratio = 49.999995%   (seen 2026-01-01T00:00:00Z)" in lines
+    assert any(line.startswith("  info       < 50%, clear at 60%: in breach") for line in lines)
+    assert any("(breach, value 50%)" in line for line in lines)
+
+    see(store, "1234.5", T0 + M)
+    grouped = Display(grouping=Grouping.THOUSANDS)
+    lines = ask(store, at=T0 + M, display=grouped)
+    assert any("total_available_balance = 1,234.5 " in line for line in lines)
+
+
 def test_where_nothing_is_recorded_it_says_so(store):
     assert ask(store, at=T0) == [
         "Nothing is recorded up to 2026-01-01T00:00:00Z that rule floor could be judged by."
@@ -125,7 +174,9 @@ def test_where_nothing_is_recorded_it_says_so(store):
     ("asked", "said"),
     [
         pytest.param(
-            {"rule": "flor"}, "no rule 'flor'; there are: floor, blind, suspect", id="unknown-rule"
+            {"rule": "flor"},
+            "no rule or alert 'flor'; there are the rules floor, blind, suspect",
+            id="unknown-rule",
         ),
         pytest.param({"symbol": "X"}, "--symbol: rule floor is per wallet", id="no-symbols"),
         pytest.param(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
+from alerting.engine.model import Severity
+from alerting.monitoring.nearest import Reach, Row
 from alerting.monitoring.status_text import as_text
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
+from alerting.terminal import width
 from tests.support.configs import make_config
-from tests.support.factories import T0, M
+from tests.support.factories import T0, D, M, make_rule
 from tests.support.overviews import make_health, make_overview
 
 PHONE = {"phone": ReceiverSettings(name="phone", url=Secret("json://h/"))}
@@ -23,9 +27,9 @@ ACCOUNTS
     main USDT  total 1000  available 900  blocked 100
 
 ALERTS  2 firing, 1 pending
-  CRITICAL  floor  main/USDT          -6.778517  FLOOR  acked
-  pending   ratio  main/USDT/BTCUSDT  0.25       RATIO  silenced
-  CRITICAL  blind  main/USDT                     BLIND
+  CRITICAL  FLOOR  floor  main/USDT          -6.778517    acked
+  pending   RATIO  ratio  main/USDT/BTCUSDT  0.25         silenced
+  CRITICAL  BLIND  blind  main/USDT
 
 OUTBOX
   desk   5 sent            2 waiting, the oldest for 30s  1 dead  last failure: bad token
@@ -41,9 +45,7 @@ def test_all_of_it():
     )
 
     assert as_text(view, CONFIG, colour=False) + "\n" == (
-        TEXT.replace("FLOOR", "  " + floor.id)
-        .replace("RATIO", "  " + ratio.id)
-        .replace("BLIND", "  " + blind.id)
+        TEXT.replace("FLOOR", floor.id).replace("RATIO", ratio.id).replace("BLIND", blind.id)
     )
 
 
@@ -64,17 +66,35 @@ def test_how_old_is_coloured_by_blind_after(minutes, colour):
     assert "\x1b[31;1mCRITICAL\x1b[0m" in text
 
 
-@pytest.mark.parametrize(
-    ("columns", "there"),
-    [pytest.param(79, False, id="narrow"), pytest.param(80, True, id="wide")],
-)
-def test_the_last_day_is_shown_where_there_is_room(monkeypatch, columns, there):
-    monkeypatch.setenv("COLUMNS", str(columns))
+def test_the_last_day_is_shown_where_there_is_one():
     day = ("  main free USDT", "▁▂▃", "1 to 3")
 
     text = as_text(make_overview(sparklines=(day,)), CONFIG, colour=False)
 
-    assert ("  main free USDT  ▁▂▃  1 to 3\n" in text) is there
+    assert "  main free USDT  ▁▂▃  1 to 3\n" in text
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_line_is_longer_than_the_terminal(colour):
+    text = as_text(make_overview(), CONFIG, colour=colour, columns=40)
+
+    assert max(width(line) for line in text.splitlines()) == 40
+    last_codes = [re.findall("\x1b\\[([0-9;]+)m", line)[-1:] for line in text.splitlines()]
+    assert all(code in ([], ["0"]) for code in last_codes), "a colour does not end with its line"
+    assert "  desk   5 sent            2 waiting, t…" in re.sub("\x1b\\[[0-9;]*m", "", text)
+
+
+def test_long_names_leave_room_for_the_numbers():
+    rule = make_rule(name="a-rule-with-a-name-that-says-all-there-is-to-say")
+    labels = {"account": "an-account-with-a-long-name", "base_asset": "USDT"}
+    row = Row(
+        labels=labels, value=D("7.5"), threshold=D(5), severity=Severity.WARNING, distance=D("-2.5")
+    )
+    view = make_overview(reaches=(Reach(rule=rule, rows=1, worst=row),))
+
+    narrow = as_text(view, CONFIG, colour=False, columns=80)
+    assert "  a-rule-with-a-name-that…  an-account-with-a-l…  7.5  2.5 from < 5 (warning)" in narrow
+    assert f"  {rule.name}  " in as_text(view, CONFIG, colour=False)
 
 
 def test_an_account_that_was_never_polled():

@@ -7,16 +7,19 @@ import sys
 
 import pytest
 
+from alerting.display import Display, Grouping
 from alerting.engine.feeds import Scope
 from alerting.engine.model import Direction
 from alerting.replay.replay import Options, replay
 from tests.support.factories import (
     T0,
+    WARNING,
     S,
     make_rule,
     make_ruleset,
     make_snapshot,
     make_symbol,
+    make_threshold,
     make_wallet,
 )
 from tests.support.replays import (
@@ -84,6 +87,25 @@ desk             3         -         3
 phone            2         -         2
 """.splitlines()
     )
+
+
+def test_numbers_are_written_as_in_the_messages(folder):
+    line = make_threshold(WARNING, "0.5")
+    share = make_rule("share", "total_available_balance / 2000", line, percent=True)
+    amount = make_rule("amount", "total_available_balance / 3", make_threshold(WARNING, "500"))
+    lines = run(
+        folder,
+        make_ruleset(share, amount),
+        "1000 999.9 5000",
+        display=Display(grouping=Grouping.THOUSANDS),
+    )
+    shown = [line for line in lines if "breach" in line or "clear" in line]
+    assert [line.partition("main/USDT  ")[2] for line in shown] == [
+        "333.33333333… < 500  breach",
+        "49.995% < 50%  breach",
+        "250%  clear",
+        "1,666.66666666…  clear",
+    ]
 
 
 def test_a_terminal_gets_colours():

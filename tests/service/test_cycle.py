@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from alerting.display import Display, Grouping
 from alerting.engine.model import AccountState, PollFailure
 from tests.support.factories import (
     T0,
     M,
     S,
     make_route,
+    make_rule,
     make_ruleset,
     make_snapshot,
+    make_threshold,
     make_wallet,
 )
 from tests.support.fakes import FakeNotifier, FakePoller, poll_of
@@ -43,6 +46,18 @@ def test_rare_polls_are_warned_about(rig, caplog):
         work.clock.now += 90 * S
     work.cycle.judge(poll_of(seen("2000")))
     assert caplog.text.count("does not count towards `for`") == 2
+
+
+def test_the_log_writes_numbers_as_messages_do(rig, caplog):
+    caplog.set_level("INFO", logger="alerting")
+    half = make_threshold(threshold="0.5")
+    share = make_rule("share", "total_available_balance / 2000", half, percent=True)
+    work = rig(make_ruleset(LADDER, share), desk=FakeNotifier())
+    work.cycle.display = Display(grouping=Grouping.THOUSANDS)
+    work.cycle.judge(poll_of(seen("999.9")))
+    assert "share main/USDT: warning inactive -> firing (breach), value 49.995%" in caplog.text
+    work.cycle.judge(poll_of(seen("1999.9")))
+    assert "firing -> resolved (clear), value 1,999.9" in caplog.text
 
 
 # ── what left the rules file ────────────────────────────────────────────────

@@ -73,6 +73,7 @@ def ratio(**changes) -> Item:
     fields = {
         "id": "m2pq4rs",
         "rule": "symbol-margin-ratio",
+        "percent": True,
         "labels": {
             "account": "main",
             "base_asset": "USDT",
