@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from alerting.cli import context
 from alerting.cli.main import main
 from tests.support.desk import falling
+from tests.support.paths import ROOT
 
 
 @pytest.fixture
@@ -141,3 +146,31 @@ def test_a_relative_xdg_folder_is_ignored(outside, desk, monkeypatch):
     Path("conf/alerting").mkdir(parents=True)
     Path("conf/alerting/rules.yaml").write_text("broken", encoding="utf-8")
     assert "rules.yaml:1:1: there is no such file" in outside("status")[2]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("broken", [False, True])
+def test_the_healthcheck_needs_no_secrets_and_no_sound_file(outside, desk, tmp_path, broken):
+    if broken:
+        desk.path.write_text("rules: [", encoding="utf-8")
+    (tmp_path / "alerting").write_text(
+        f"#!{sys.executable}\nimport sys\nfrom alerting.cli.main import main\nsys.exit(main())\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "alerting").chmod(0o755)
+    environ = {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "ALERTING_CONFIG": str(desk.path),
+    }
+
+    def healthy(**more):
+        script = [sys.executable, str(ROOT / "scripts" / "healthcheck")]
+        done = subprocess.run(
+            script, env=environ | more, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout
+
+    assert healthy() == (0, "")
+    code, said = healthy(HEALTHY_WITHIN="0")
+    assert (code, said.startswith("main: last read ")) == (1, True)
