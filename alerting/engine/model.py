@@ -153,12 +153,14 @@ PROGRAM = ""
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """One reading of an account's futures wallet."""
+    """One reading of one feed of an account; the rows of other feeds are empty."""
 
     account: str
+    feed: str = "wallet"
     observed_at: datetime
-    wallets: tuple[WalletRow, ...]
-    symbols: tuple[SymbolRow, ...]
+    wallets: tuple[WalletRow, ...] = ()
+    symbols: tuple[SymbolRow, ...] = ()
+    positions: tuple[PositionRow, ...] = ()
     #: what of the answer could not be read
     flaws: tuple[Flaw, ...] = ()
 
@@ -168,6 +170,7 @@ class PollFailure:
     """A poll that gave no snapshot, and why; `text` carries no secret."""
 
     account: str
+    feed: str = "wallet"
     kind: FailureKind
     text: str
     #: the service asked to be left alone for so long (Retry-After)
