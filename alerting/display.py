@@ -14,6 +14,10 @@ from decimal import Decimal
 from alerting.units import EXACT, plain
 
 UNKNOWN = "n/a"
+#: a share of equity that is used up: beyond every number
+OVER = "over 100 %"
+#: how far that is from any line
+FAR = "far"
 _MAX_PLACES = 18
 
 
@@ -35,9 +39,14 @@ class Display:
     grouping: Grouping = Grouping.NONE
 
     def money(self, value: object) -> str:
-        """Write a number digit for digit, without an exponent; "n/a" for none."""
+        """Write a number digit for digit, without an exponent; "n/a" for none.
+
+        Infinite is a ratio to equity that is used up, wherever it comes.
+        """
         number = _number(value)
-        return UNKNOWN if number is None else self._grouped(plain(number))
+        if number is None:
+            return UNKNOWN
+        return self._grouped(plain(number)) if number.is_finite() else _endless(number)
 
     def rounded(self, value: Decimal) -> str:
         """An amount to two places, where a picture needs no more."""
@@ -51,6 +60,8 @@ class Display:
         number = _number(value)
         if number is None:
             return UNKNOWN
+        if not number.is_finite():
+            return _endless(number)
         least, text = max(0, min(int(places), _MAX_PLACES)), ""
         for digits in range(least, _MAX_PLACES + 1):
             text = _hundredfold(number, digits)
@@ -68,6 +79,8 @@ class Display:
 
     def difference(self, value: Decimal, *, percent: bool) -> str:
         """How far two numbers are apart, without a sign; between percentages these are points."""
+        if not value.is_finite():
+            return FAR
         return f"{self.percent(abs(value))[:-1]} points" if percent else self.money(abs(value))
 
     def instant(self, value: object) -> str:
@@ -110,7 +123,16 @@ def _number(value: object) -> Decimal | None:
         number = Decimal(str(value))
     except ArithmeticError:
         return None
-    return number if number.is_finite() else None
+    return None if number.is_nan() else number
+
+
+def exactly(number: Decimal) -> str:
+    """A value digit for digit, where nobody knows how its rule shows it."""
+    return plain(number) if number.is_finite() else _endless(number)
+
+
+def _endless(number: Decimal) -> str:
+    return OVER if number > 0 else "-∞"
 
 
 def _hundredfold(number: Decimal, places: int) -> str:

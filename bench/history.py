@@ -12,8 +12,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from alerting.engine import evaluation
-from alerting.engine.model import Poll, Severity
+from alerting.engine.model import Severity
 from alerting.engine.rules import BUILTIN_NAMES, BuiltinRule, Route, Ruleset
+from alerting.engine.snapshot import Poll
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.sandbox.exchange import wallet_body
 from alerting.store.state import Store

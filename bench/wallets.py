@@ -24,9 +24,10 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from alerting.config.load import Secrets, load_config
-from alerting.engine.model import Notification, Poll
+from alerting.engine.model import Notification
 from alerting.engine.rules import Ruleset
 from alerting.engine.simulation import Simulation
+from alerting.engine.snapshot import Poll
 from alerting.replay.recording import open_recording, read_records, write_record
 from alerting.replay.tally import Tally
 

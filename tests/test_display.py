@@ -67,8 +67,22 @@ def test_an_instant_at_the_end_of_the_calendar_loses_no_message():
     assert show.instant(datetime.max.replace(tzinfo=UTC)) == "9999-12-31 23:59:59 UTC"
 
 
-@pytest.mark.parametrize("value", [None, "text", D("NaN"), D("Infinity"), True])
+@pytest.mark.parametrize("value", [None, "text", D("NaN"), D("sNaN"), True])
 def test_what_is_no_number_is_none(value):
     for show in (PLAIN, Display(grouping=Grouping.INDIAN)):
         assert (show.money(value), show.percent(value)) == ("n/a", "n/a")
     assert PLAIN.instant(value) == "n/a"
+
+
+@pytest.mark.parametrize("show", [PLAIN, Display(grouping=Grouping.INDIAN)])
+def test_a_ratio_to_equity_that_is_used_up(show):
+    """Beyond every number, so in no digits."""
+    over, under = D("Infinity"), D("-Infinity")
+    assert show.percent(over) == "over 100 %"
+    assert show.percent(over, 4, apart_from=D("0.8")) == "over 100 %"
+    assert show.number(over, percent=True, apart_from=D(1)) == "over 100 %"
+    assert show.number(over, percent=False) == show.money("Infinity") == "over 100 %"
+    assert show.percent(under) == show.money(under) == "-∞"
+    for percent in (True, False):
+        assert show.difference(over, percent=percent) == "far"
+        assert show.difference(under, percent=percent) == "far"

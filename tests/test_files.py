@@ -128,4 +128,4 @@ def test_a_wallet_that_is_a_pipe_is_refused(tmp_path, pipe):
     with pytest.raises(UsageError, match="is a pipe and no file"):
         _read_wallet(pipe)
     (tmp_path / "wallet.json").write_text(json.dumps({"data": {}}))
-    assert _read_wallet(tmp_path / "wallet.json") == {"data": {}}
+    assert _read_wallet(tmp_path / "wallet.json").wallet == {"data": {}}

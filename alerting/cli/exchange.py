@@ -21,8 +21,8 @@ def add(commands: Commands) -> None:
         "--wallet",
         type=Path,
         metavar="FILE",
-        help="the answer to serve (JSON), read anew each time; a missing one is written as a "
-        "sample (default: a wallet that rises and falls)",
+        help="the answer to serve, and positions (JSON, YAML), read anew each time; a missing one "
+        "is written as a sample (default: a wallet that rises and falls)",
     )
 
 

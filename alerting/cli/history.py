@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 
 from alerting.cli import context
 from alerting.cli.arguments import Commands, add_period, instant
@@ -28,6 +29,15 @@ def _export(args: argparse.Namespace) -> int:
     if since is not None and until is not None and until <= since:
         raise UsageError(f"--to {args.until} is not after --from {args.since}")
     with contextlib.closing(context.open_store(args, context.known_config(args))) as store:
-        for poll in store.history(since=since, until=until):
-            print(write_record(at=poll.at, account=poll.account, body=poll.body, error=poll.error))
+        before = store.instruments_before(since) if since is not None else []
+        for poll in itertools.chain(before, store.history(since=since, until=until)):
+            print(
+                write_record(
+                    at=poll.at,
+                    account=poll.account,
+                    feed=poll.feed,
+                    body=poll.body,
+                    error=poll.error,
+                )
+            )
     return FINE

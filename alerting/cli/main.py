@@ -27,6 +27,7 @@ from alerting.cli import (
     silence,
     status,
     test,
+    what_if,
 )
 from alerting.cli.arguments import Command, Commands
 from alerting.cli.context import FAILED, FINE, WRONG_USAGE
@@ -43,6 +44,7 @@ _COMMANDS = (
     status,
     send_test,
     explain,
+    what_if,
     silence,
     ack,
     history,

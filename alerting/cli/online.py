@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from alerting.cli import context
 from alerting.cli.side_by_side import side_by_side
+from alerting.terminal import count
 
 if TYPE_CHECKING:
     from alerting.config.settings import Config
-    from alerting.engine.model import PollOutcome, Snapshot
+    from alerting.engine.snapshot import PollOutcome, Snapshot
     from alerting.notify.settings import ReceiverSettings
 
 #: Beyond what each question is given itself: for one that does not keep to it.
@@ -87,10 +88,13 @@ def _accounts(config: Config, state: Path) -> dict[str, Callable[[], Answer]]:
 
 
 def _wallet(outcome: PollOutcome) -> Answer:
-    from alerting.engine.model import PollFailure
+    from alerting.engine.feeds import POSITIONS
+    from alerting.engine.snapshot import PollFailure
 
     if isinstance(outcome, PollFailure):
         return False, str(outcome)
+    if outcome.feed == POSITIONS:
+        return True, f"read, {count(len(outcome.positions), 'position')}"
     return True, f"read, {_totals(outcome)}"
 
 

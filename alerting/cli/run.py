@@ -91,7 +91,7 @@ def _dry_run(args: argparse.Namespace) -> int:
     done = dry_run(config, context.state_path(args, config), clock=context.now)
     for notification, message in done.messages:
         print(f"── to {notification.receiver} ──\n{message.title}\n\n{message.body}\n")
-    read, polls = done.result.read, len(done.result.polls)
+    read, polls = done.result.read, done.result.asked
     text = f"{read} of {count(polls, 'account')} read, "
     text += f"{count(len(done.messages), 'message')} would be sent; nothing was stored or sent"
     print(text + (f" ({count(done.waiting, 'older message')} to be sent)" if done.waiting else ""))
@@ -122,7 +122,7 @@ def _show(result: CycleResult) -> None:
     from alerting.notify.receivers import SendOutcome
 
     sent = sum(r.attempt.outcome is SendOutcome.ACCEPTED for r in result.deliveries)
-    text = f"{result.read} of {count(len(result.polls), 'account')} read"
+    text = f"{result.read} of {count(result.asked, 'account')} read"
     text += f", {count(sent, 'message')} sent"
     unsent = len(result.deliveries) - sent
     print(text + (f", {unsent} not accepted" if unsent else ""), flush=True)

@@ -101,7 +101,8 @@ def _view(config: Config, store: Store | None, now: datetime) -> Overview:
 
     view = overview(config, store, now=now)
     accounts = view.health.accounts.values()
-    return replace(view, reaches=reaches(config.ruleset, accounts, now=now))
+    pasts = {name: store.memory(name).past for name in config.accounts} if store else {}
+    return replace(view, reaches=reaches(config.ruleset, accounts, now=now, pasts=pasts))
 
 
 def _sparklines(

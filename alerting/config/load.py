@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from alerting.config import timezones
 from alerting.config.doubts import doubts
+from alerting.config.paces import check_paces
 from alerting.config.remembered import Remembered, without_secrets
 from alerting.config.report import Report, is_secret, keys_of, kind_of, read_as
 from alerting.config.routes import RouteReader
@@ -198,7 +199,7 @@ class _Loader:
     secrets: SecretReader
 
     def config(self, path: Path, file: RulesFile) -> Config | None:
-        self._check_poll(file.poll, file.accounts, file.builtin)
+        check_paces(self.report, file)
         accounts = {name: self._account(name, each) for name, each in file.accounts.items()}
         receivers = {name: self._receiver(name, each) for name, each in file.receivers.items()}
         heartbeat = self._heartbeat(file.heartbeat)
@@ -210,7 +211,11 @@ class _Loader:
             return None
         return Config(
             path=path,
-            poll=PollSettings(interval=file.poll.interval, timeout=file.poll.timeout),
+            poll=PollSettings(
+                interval=file.poll.interval,
+                positions=file.poll.positions,
+                timeout=file.poll.timeout,
+            ),
             accounts={name: each for name, each in accounts.items() if each},
             receivers={name: each for name, each in receivers.items() if each},
             ruleset=ruleset,
@@ -259,46 +264,6 @@ class _Loader:
         """The names under `accounts` or `receivers`; None where that cannot be read."""
         raw = self.report.raw((section,))
         return list(raw) if isinstance(raw, dict) else None
-
-    # ── poll ────────────────────────────────────────────────────────────────
-
-    def _check_poll(self, poll: Poll, accounts: Mapping[str, Account], builtin: Builtin) -> None:
-        if not self.report.readable(("poll", "interval")):
-            return
-        self._check_rate(poll.interval, accounts)
-        for path, delay in (
-            (("poll", "blind_after"), poll.blind_after),
-            (("builtin", "blind", "for"), builtin.blind.for_),
-        ):
-            if delay is not None and delay < poll.interval and self.report.readable(path):
-                self.report.value(
-                    path if self.report.has(path) else ("poll", "interval"),
-                    f"{path[-1]} {format_duration(delay)} is less than the poll interval "
-                    f"{format_duration(poll.interval)}: the alert `blind` would always fire",
-                )
-
-    def _check_rate(self, interval: timedelta, accounts: Mapping[str, Account]) -> None:
-        rates = [
-            (each.rate_limit, name)
-            for name, each in accounts.items()
-            if self.report.readable(("accounts", name, "rate_limit"))
-        ]
-        if not rates:
-            return
-        (requests, window), name = max(rates, key=lambda rate: rate[0][1] / rate[0][0])
-        if interval * requests >= window:
-            return
-        # -(-a // b): rounded up to a duration that can be written
-        least = -(-window // (requests * _MILLISECOND)) * _MILLISECOND
-        path: KeyPath = ("poll", "interval")
-        rate: KeyPath = ("accounts", name, "rate_limit")
-        written = self.report.raw(rate) or "20/60s"
-        self.report.value(
-            path if self.report.has(path) else rate,
-            f"polling every {format_duration(interval)} would use more than the whole rate_limit "
-            f"{written} of account {name!r}; "
-            f"the least interval is {format_duration(least)}",
-        )
 
     def _flapping(self, section: FlappingSection | None, poll: Poll) -> Flapping | None:
         if section is None:

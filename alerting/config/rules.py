@@ -12,8 +12,9 @@ from alerting.config.report import Report, misspelt
 from alerting.config.schema import RuleSection
 from alerting.config.values import exact_names, unknown
 from alerting.config.yaml_reader import Path
-from alerting.engine.expressions import Expression, ExpressionError, Kind, compile_expression
-from alerting.engine.feeds import NAMES, RATIOS, Scope
+from alerting.engine.expression_text import ExpressionError
+from alerting.engine.expressions import Expression, Kind, compile_expression
+from alerting.engine.feeds import NAMES, RATIOS, SCOPES, Scope
 from alerting.engine.model import Direction, Severity
 from alerting.engine.rules import (
     BUILTIN_NAMES,
@@ -107,10 +108,13 @@ class RuleReader:
             if self.accounts is not None and pattern not in self.accounts:
                 where = self.report.item((*path, "accounts"), index)
                 self.report.value(where, unknown("account", pattern, self.accounts))
-        if section.base_assets and section.per is Scope.ACCOUNT:
-            self.report.key((*path, "base_assets"), "is for wallet and symbol rules only")
-        if section.symbols and section.per in {Scope.ACCOUNT, Scope.WALLET}:
-            self.report.key((*path, "symbols"), "is for symbol rules only")
+        # while `per` cannot be read, nobody knows
+        labels = SCOPES[section.per].labels if section.per else None
+        for key, label in (("base_assets", "base_asset"), ("symbols", "symbol")):
+            if getattr(section, key) and labels is not None and label not in labels:
+                those = [each.value for each, spec in SCOPES.items() if label in spec.labels]
+                them = " and ".join((", ".join(those[:-1]), those[-1]))
+                self.report.key((*path, key), f"is for {them} rules only")
 
     def _check_labels(self, path: Path, labels: Collection[str]) -> None:
         for label in labels:

@@ -73,6 +73,11 @@ class Poll(Section):
     interval: PositiveDuration = Field(
         default=timedelta(seconds=15), description="Each account is read once per interval."
     )
+    positions: Maybe[PositiveDuration] = Field(
+        default=None,
+        description="How often the positions are read, where a rule is `per: position`; without "
+        "it, as often as the wallet.",
+    )
     timeout: PositiveDuration = Field(
         default=timedelta(seconds=10),
         description="A poll that takes longer counts as failed; the whole request is meant.",
@@ -215,7 +220,8 @@ class RuleSection(Section):
         description="One alert per account, per wallet (settlement asset) or per symbol."
     )
     value: Maybe[ExpressionText] = Field(
-        description="The number that is watched, from the API's fields."
+        description="The number that is watched, from the API's fields. ago(x, 1h), delta(x, 1h), "
+        "min_over_time, max_over_time, avg_over_time and predict_linear(x, 30m, 1h) look back."
     )
     above: Maybe[Threshold] = Field(
         default=None, description="Breached while the value is greater; one number or a ladder."

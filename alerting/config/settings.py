@@ -8,11 +8,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from alerting.display import PLAIN, Display
+from alerting.engine.feeds import FEEDS, POSITIONS, WALLET
 from alerting.engine.rules import Ruleset
 from alerting.errors import Problem
 from alerting.exchanges.account import AccountSettings
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
+
+# How many pages a poll of a feed asks for, one after the other, each within its own timeout: of
+# positions the instruments, the positions, and how one ended that is missing.
+_PAGES = {WALLET: 1, POSITIONS: 3}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,13 +25,23 @@ class PollSettings:
     """How often and how patiently accounts are read."""
 
     interval: timedelta = timedelta(seconds=15)
+    #: of the positions; None: as the wallet
+    positions: timedelta | None = None
     #: the total deadline of one poll
     timeout: timedelta = timedelta(seconds=10)
 
+    def every(self, feed: str) -> timedelta:
+        """How often a feed is read."""
+        return (self.positions if feed == POSITIONS else None) or self.interval
+
+    def patience(self, feed: str = WALLET) -> timedelta:
+        """A feed that was not read for longer is not being read."""
+        return 3 * self.every(feed) + _PAGES[feed] * self.timeout + timedelta(seconds=5)
+
     @property
-    def patience(self) -> timedelta:
-        """An account that was not read for longer is not being read."""
-        return 3 * self.interval + self.timeout + timedelta(seconds=5)
+    def longest_patience(self) -> timedelta:
+        """Of all feeds."""
+        return max(map(self.patience, FEEDS))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alerting.engine.feeds import WALLET
 from alerting.engine.finding import Finding, Subject
 from alerting.engine.lifecycle import Trust
-from alerting.engine.model import AccountState, Flaw
+from alerting.engine.model import AccountState, FeedState
 from alerting.engine.rules import (
     BLIND,
     CONFIG_INVALID,
@@ -27,6 +28,7 @@ from alerting.engine.rules import (
     Zone,
 )
 from alerting.engine.samples import Sample, seconds
+from alerting.engine.snapshot import Flaw
 from alerting.units import ZERO, format_duration, rfc3339
 
 # How many flaws the text names; a message must stay readable.
@@ -69,7 +71,7 @@ def undefined(
 
 
 def suspect_data(
-    ruleset: Ruleset, account: str, flaws: Sequence[Flaw], *, observed: timedelta
+    ruleset: Ruleset, account: str, feed: str, flaws: Sequence[Flaw], *, observed: timedelta
 ) -> Finding:
     """A snapshot with flaws, or without."""
     detail = "; ".join(flaw.text for flaw in flaws[:_MOST_FLAWS])
@@ -77,7 +79,7 @@ def suspect_data(
         detail += f"; and {len(flaws) - _MOST_FLAWS} more"
     amounts = [abs(flaw.amount) for flaw in flaws if flaw.amount is not None]
     value = max(amounts, default=None)
-    labels = {"account": account}
+    labels = {"account": account, "feed": feed}
     found = _finding(ruleset, SUSPECT_DATA, labels, detail, observed=observed, value=value)
     return replace(found, touched=tuple(dict.fromkeys(map(_touched, flaws))))
 
@@ -88,25 +90,28 @@ def _touched(flaw: Flaw) -> str:
 
 
 def blind(
-    ruleset: Ruleset, account: AccountState, now: datetime, *, waiting: Collection[str]
+    ruleset: Ruleset, account: AccountState, feed: str, now: datetime, *, waiting: Collection[str]
 ) -> Finding:
-    """How long nothing was seen of an account, or too little for rules to fire that wait for it."""
-    since = account.last_snapshot_at or account.first_polled_at or now
+    """How long nothing was seen of a feed, or too little for rules to fire that wait for it."""
+    state = account.feed(feed)
+    since = state.last_snapshot_at or state.first_polled_at or now
     age = now - since
     detail = ""
     if age >= ruleset.builtin[BLIND].for_:
-        why = account.last_error or "no poll was made"
-        seen = "last" if account.last_snapshot_at else "none since"
+        why = state.last_error or "no poll was made"
+        seen = "last" if state.last_snapshot_at else "none since"
         how_long = timedelta(seconds=age // timedelta(seconds=1))
         when = rfc3339(since.replace(microsecond=0))
-        detail = f"no snapshot for {format_duration(how_long)} ({seen} {when}): {why}"
-    elif waiting and account.unaged > _PATIENCE and account.unaged_for > ruleset.blind_after:
-        detail = _sees_too_little(ruleset, account, waiting)
-    return _finding(ruleset, BLIND, {"account": account.name}, detail, value=seconds(age))
+        of_what = "" if feed == WALLET else f" of the {feed}"
+        detail = f"no snapshot{of_what} for {format_duration(how_long)} ({seen} {when}): {why}"
+    elif waiting and state.unaged > _PATIENCE and state.unaged_for > ruleset.blind_after:
+        detail = _sees_too_little(ruleset, state, waiting)
+    labels = {"account": account.name, "feed": feed}
+    return _finding(ruleset, BLIND, labels, detail, value=seconds(age))
 
 
-def _sees_too_little(ruleset: Ruleset, account: AccountState, waiting: Collection[str]) -> str:
-    lasted = timedelta(seconds=account.unaged_for // timedelta(seconds=1))
+def _sees_too_little(ruleset: Ruleset, state: FeedState, waiting: Collection[str]) -> str:
+    lasted = timedelta(seconds=state.unaged_for // timedelta(seconds=1))
     return (
         f"{', '.join(sorted(waiting)[:_MOST_FLAWS])} cannot fire, as no `for` can pass: for "
         f"{format_duration(lasted)} a poll has failed between any two snapshots, or they were more "

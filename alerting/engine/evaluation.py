@@ -6,28 +6,28 @@ A pure function. `run`, `run --once`, `replay`, `test` and `demo` all end here.
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
-from alerting.engine import builtin, finding, planning, presence, samples
+from alerting.engine import builtin, finding, planning, positions, presence, samples, seen_time
 from alerting.engine.builtin import ProgramFacts
-from alerting.engine.feeds import FEEDS, Scope
+from alerting.engine.feeds import FEED_OF, FEEDS, PASSING, POSITIONS, WALLET, Scope
 from alerting.engine.finding import Finding
 from alerting.engine.lifecycle import Trust
 from alerting.engine.model import (
+    PROGRAM,
     AccountState,
+    Alert,
     ChangeReason,
-    Flaw,
     Memory,
     Notification,
-    PollFailure,
-    PollOutcome,
-    Snapshot,
     State,
     Transition,
 )
+from alerting.engine.over_time import Found, Lookout
 from alerting.engine.presence import Sighting
 from alerting.engine.rules import (
     BLIND,
@@ -39,6 +39,7 @@ from alerting.engine.rules import (
     Zone,
 )
 from alerting.engine.samples import Sample
+from alerting.engine.snapshot import Flaw, PollFailure, PollOutcome, Snapshot
 from alerting.engine.working_set import WorkingSet
 from alerting.units import EXACT, ZERO
 
@@ -51,20 +52,36 @@ class Evaluation:
     memory: Memory
     transitions: tuple[Transition, ...]
     notifications: tuple[Notification, ...]
+    #: what the functions over time gave
+    over_time: Mapping[Found, Mapping[str, Decimal | None]] = field(default_factory=dict)
 
 
 def evaluate(
-    ruleset: Ruleset, memory: Memory, outcome: PollOutcome | None, *, now: datetime
+    ruleset: Ruleset,
+    memory: Memory,
+    outcome: PollOutcome | None,
+    *,
+    now: datetime,
+    read: Collection[str] = tuple(FEEDS),
 ) -> Evaluation:
-    """Judge one account; `outcome` None means that time passed without a poll."""
+    """Judge one account; `outcome` None means that time passed without a poll.
+
+    `read`: the feeds that there are. Of one that the rules ask for and that is not among them,
+    nothing is said: nobody tries to read it.
+    """
     with decimal.localcontext(EXACT):
-        work = _Evaluator(ruleset, memory, now)
+        feeds = tuple(feed for feed in ruleset.feeds_of(memory.account.name) if feed in read)
+        work = _Evaluator(ruleset, memory, now, feeds=feeds)
+        if outcome is not None and outcome.feed not in work.feeds:
+            outcome = None  # it was asked for when the rules were others
         work.count_seen_time(outcome)
         work.drop_removed_rules()
         if memory.account.name not in ruleset.accounts:
             # should the name come back, it may be another wallet
             work.account = AccountState(name=memory.account.name)
+            work.lookout.forget_all()
             return work.finish()
+        work.lookout.polled = outcome is not None
         if isinstance(outcome, Snapshot):
             work.take_snapshot(outcome)
         elif isinstance(outcome, PollFailure):
@@ -78,7 +95,7 @@ def evaluate_program(
 ) -> Evaluation:
     """Judge the program itself: failing receivers and a refused rules file."""
     with decimal.localcontext(EXACT):
-        work = _Evaluator(ruleset, memory, now)
+        work = _Evaluator(ruleset, memory, now, feeds=(PROGRAM,))
         work.count_time_awake()
         work.match_builtins()
         work.judge_program(facts)
@@ -88,101 +105,113 @@ def evaluate_program(
 class _Evaluator:
     """What one evaluation takes in, rule by rule; the alerts themselves are the working set's."""
 
-    def __init__(self, ruleset: Ruleset, memory: Memory, now: datetime) -> None:
+    def __init__(
+        self, ruleset: Ruleset, memory: Memory, now: datetime, *, feeds: tuple[str, ...]
+    ) -> None:
         self.ruleset = ruleset
         self.now = now
         self.memory = memory
-        self.account = memory.account
+        self.feeds = feeds
+        states = {feed: seen_time.begun(memory.account.feed(feed), now=now) for feed in feeds}
+        self.account = replace(memory.account, feeds=states)
         self.work = WorkingSet(memory.alerts, now)
-        if self.account.first_polled_at is None:
-            self.account = replace(self.account, first_polled_at=now)
-        self._clamp_to_now()
-        #: seen time since the snapshot before, for alerts that were judged in it
+        self.lookout = Lookout(memory.past, now=now, patience=ruleset.blind_after)
+        #: seen time since the snapshot before of the same feed, for alerts that were judged in it
         self.observed = ZERO
 
-    def _clamp_to_now(self) -> None:
-        """The clock was set back: what seems to lie ahead counts from now, or nothing would age."""
-        first, last = self.account.first_polled_at, self.account.last_snapshot_at
-        if first is not None and first > self.now:
-            self.account = replace(self.account, first_polled_at=self.now)
-        if last is not None and last > self.now:
-            self.account = replace(self.account, last_snapshot_at=self.now)
+    def _change(self, feed: str, **fields: Any) -> None:
+        self.account = self.account.with_feed(feed, replace(self.account.feed(feed), **fields))
 
     # ── inputs ──────────────────────────────────────────────────────────────
 
     def count_seen_time(self, outcome: PollOutcome | None) -> None:
-        """Of an account, time was seen between two snapshots without a failed poll."""
-        last = self.account.last_snapshot_at
-        if isinstance(outcome, Snapshot) and last is not None:
-            if self.account.poll_failures == 0:
-                self.observed = self._unbroken(last)
-            self._count_unaged(self.now - last)
-        self._pass_unseen_time()
-
-    def _count_unaged(self, stretch: timedelta) -> None:
-        """The first of several such snapshots ends an outage or a pause: no trouble yet."""
-        before = self.account.unaged
-        unaged = before + 1 if self.observed == ZERO else 0
-        lasted = self.account.unaged_for + stretch if before and unaged else ZERO
-        self.account = replace(self.account, unaged=unaged, unaged_for=lasted)
+        """How much of the time was seen; without an outcome, of no feed any."""
+        if outcome is not None:
+            state, longest = self.account.feed(outcome.feed), self.ruleset.blind_after
+            self.observed = seen_time.observed(state, outcome, now=self.now, longest=longest)
+            if isinstance(outcome, Snapshot):
+                state = seen_time.aged(state, self.observed, now=self.now)
+                self.account = self.account.with_feed(outcome.feed, state)
+        for feed in self.feeds if outcome is None else (outcome.feed,):
+            self._pass_unseen_time(feed)
 
     def count_time_awake(self) -> None:
         """Of the program, all the time was seen in which it was judging."""
-        self.observed = self._unbroken(self.account.seen_at)
-        self._pass_unseen_time()
+        self.observed = self._unbroken(self.account.feed(PROGRAM).seen_at)
+        self._pass_unseen_time(PROGRAM)
 
-    def _pass_unseen_time(self) -> None:
-        last = self.account.seen_at
+    def _pass_unseen_time(self, feed: str) -> None:
+        last = self.account.feed(feed).seen_at
         if last is not None:
-            self.work.move_flips(self.now - last - self.observed)
-        self.account = replace(self.account, seen_at=self.now)
+            unseen = self.now - last - self.observed
+            rules = self.ruleset.rules
+            self.work.move_flips(unseen, of=lambda alert: _feed_of(alert, rules) == feed)
+        self._change(feed, seen_at=self.now)
 
     def take_snapshot(self, snapshot: Snapshot) -> None:
         """A snapshot arrived: judge every rule over its rows."""
-        before = self.account
-        seen = presence.look(
-            snapshot,
-            before,
-            tolerance=self.ruleset.tolerance,
-            observed=self.observed,
-            forget_after=self.ruleset.forget_after,
-            alerting=self.work.rows_on(),
-        )
-        for scope in FEEDS["wallet"]:
-            rows = samples.by_row(samples.samples(seen.snapshot, scope))
+        before = self.account.feed(snapshot.feed)
+        seen = self._look(snapshot)
+        totals = samples.fresh_totals(self.account, self.now, longest=self.ruleset.blind_after)
+        for scope in FEEDS[snapshot.feed]:
+            rows = samples.by_row(samples.samples(seen.snapshot, scope, totals))
             for rule in self._rules(scope):
                 self._judge_rule(rule, rows, seen, before.last_snapshot_at)
+            self.lookout.forget_gone(scope, present=rows, absent=seen.absent)
         self.work.end_asset(seen.gone)
-        self._judge_suspect_data(seen.flaws)
-        self.account = replace(
-            seen.account,
-            wallets=snapshot.wallets,
-            last_snapshot_at=self.now,
-            poll_failures=0,
-            last_error=None,
+        self._judge_suspect_data(snapshot.feed, seen.flaws)
+        self.account = seen.account
+        self._change(snapshot.feed, last_snapshot_at=self.now, poll_failures=0, last_error=None)
+
+    def _look(self, snapshot: Snapshot) -> Sighting:
+        """How far each row can be trusted, and the account with what it has by now."""
+        account, observed, forget_after = self.account, self.observed, self.ruleset.forget_after
+        if snapshot.feed == POSITIONS:
+            return positions.look(snapshot, account, observed=observed, forget_after=forget_after)
+        return presence.look(
+            # by the clock that its age is told by: the exchange's answer has the machine's
+            replace(snapshot, observed_at=self.now),
+            account,
+            tolerance=self.ruleset.tolerance,
+            observed=observed,
+            forget_after=forget_after,
+            alerting=self.work.rows_on(),
         )
 
     def take_failure(self, failure: PollFailure) -> None:
         """A poll failed: every state holds."""
-        failures = self.account.poll_failures + 1
-        self.account = replace(self.account, poll_failures=failures, last_error=str(failure))
+        failures = self.account.feed(failure.feed).poll_failures + 1
+        self._change(failure.feed, poll_failures=failures, last_error=str(failure))
 
     def judge_account(self) -> None:
         """What can be judged without a snapshot: the account rules and `blind`."""
         for rule in self._rules(Scope.ACCOUNT):
-            sample = samples.account_sample(self.account, self.now)
-            known = self.work.known(rule.name, sample.labels)
-            observed = self._unbroken(known.judged_at if known else None)
-            undefined = [] if self._judge_sample(rule, sample, Trust.GOOD, observed) else [sample]
-            self._judge_undefined(rule, undefined, None, Trust.GOOD)
-        # asked only where time does not pass: nearly always it does
-        waiting = self._waiting() if self.account.unaged else frozenset()
-        self._apply_builtin(builtin.blind(self.ruleset, self.account, self.now, waiting=waiting))
+            for feed in self.feeds:
+                self._judge_feed(rule, feed)
+        for feed in self.feeds:
+            # asked only where time does not pass: nearly always it does
+            waiting = self._waiting(feed) if self.account.feed(feed).unaged else frozenset()
+            found = builtin.blind(self.ruleset, self.account, feed, self.now, waiting=waiting)
+            self._apply_builtin(found)
 
-    def _waiting(self) -> frozenset[str]:
-        """Rules with an alert that is pending and needs seen time to fire."""
+    def _judge_feed(self, rule: Rule, feed: str) -> None:
+        sample = samples.account_sample(self.account, feed, self.now)
+        known = self.work.known(rule.name, sample.labels)
+        observed = self._unbroken(known.judged_at if known else None)
+        sample, trust = self.lookout.judged(rule, [sample], Trust.GOOD)
+        judged = self._judge_sample(rule, sample, trust, observed)
+        young = not judged and self.lookout.is_young(rule, sample)
+        undefined = [] if judged or young else [sample]
+        self._judge_undefined(rule, undefined, None, Trust.SUSPECT if young else Trust.GOOD)
+
+    def _waiting(self, feed: str) -> frozenset[str]:
+        """Rules of a feed with an alert that is pending and needs seen time to fire."""
         by_the_clock = {BLIND, *(rule.name for rule in self._rules(Scope.ACCOUNT))}
-        pending = {a.rule for a in self.work.alerts.values() if a.state is State.PENDING}
+        pending = {
+            alert.rule
+            for alert in self.work.alerts.values()
+            if alert.state is State.PENDING and _feed_of(alert, self.ruleset.rules) == feed
+        }
         return frozenset(pending - by_the_clock)
 
     def judge_program(self, facts: ProgramFacts) -> None:
@@ -195,7 +224,8 @@ class _Evaluator:
         """Plan the notifications and keep only what still matters."""
         self.work.update_flapping(self.ruleset.flapping)
         alerts = self.work.alerts
-        memory = replace(self.memory, account=self.account, alerts=alerts)
+        self.lookout.forget_unasked(self.ruleset.rules)
+        memory = replace(self.memory, account=self.account, alerts=alerts, past=self.lookout.past())
         plan = planning.plan(self.ruleset, memory, now=self.now)
         open_alerts = {fp for fp, _ in plan.notified}
         kept = {
@@ -208,6 +238,7 @@ class _Evaluator:
             memory=replace(memory, alerts=kept, notified=plan.notified, acks=plan.acks),
             transitions=tuple(self.work.transitions),
             notifications=plan.notifications,
+            over_time=self.lookout.found,
         )
 
     def drop_removed_rules(self) -> None:
@@ -219,7 +250,8 @@ class _Evaluator:
             rule = rules.get(subject)
             is_builtin = alert.rule in self.ruleset.builtin and subject == alert.rule
             applies = rule is not None and (subject != alert.rule or rule.applies_to(alert.labels))
-            if not known_account or not (is_builtin or applies):
+            unread = alert.labels.get("feed", self.feeds[0]) not in self.feeds
+            if not known_account or unread or not (is_builtin or applies):
                 self.work.end(alert, ChangeReason.RULE_REMOVED)
             elif rule is not None and subject == alert.rule:
                 self.work.match_thresholds(alert, {each.severity for each in rule.thresholds})
@@ -243,22 +275,31 @@ class _Evaluator:
     ) -> None:
         undefined, least = [], Trust.GOOD
         for twins in rows.values():
-            sample = twins[0] if len(twins) == 1 else finding.worst(rule, twins)
-            if not rule.applies_to(sample.labels):
+            if not rule.applies_to(twins[0].labels):
                 continue
-            trust = seen.trust(rule, sample.labels)
+            trust = seen.trust(rule, twins[0].labels)
+            sample, trust = self.lookout.judged(rule, twins, trust, doubts=seen.doubts)
             least = trust if trust is Trust.SUSPECT else least
             known = self.work.known(rule.name, sample.labels)
             # time counts only if the alert was judged at both of its ends
             seen_before = known is not None and known.judged_at == before
             observed = self.observed if seen_before else ZERO
-            if not self._judge_sample(rule, sample, trust, observed):
+            if self._judge_sample(rule, sample, trust, observed):
+                continue
+            if self.lookout.is_young(rule, sample):
+                least = Trust.SUSPECT  # no reason to cry yet, and none to say that it is judged
+            else:
                 undefined.append(sample)
         if any(rule.applies_to(labels) for labels in seen.absent):
             least = Trust.SUSPECT  # of what is not there, nobody can say that it has a value again
         self._judge_undefined(rule, undefined, self.observed, least)
-        if rule.scope is Scope.SYMBOL:
-            self.work.count_missing_rows(rule.name, rows, lambda labels: seen.trust(rule, labels))
+        if rule.scope in PASSING:
+            self.work.count_missing_rows(
+                rule.name,
+                rows,
+                lambda labels: seen.trust(rule, labels),
+                liquidated=seen.snapshot.liquidated or (),
+            )
 
     def _judge_sample(self, rule: Rule, sample: Sample, trust: Trust, observed: timedelta) -> bool:
         """False: the expression has no value; the alert holds as it is."""
@@ -290,10 +331,10 @@ class _Evaluator:
                 )
             )
 
-    def _judge_suspect_data(self, flaws: Sequence[Flaw]) -> None:
+    def _judge_suspect_data(self, feed: str, flaws: Sequence[Flaw]) -> None:
         if flaws or SUSPECT_DATA in self.work.known_rules:
             name = self.account.name
-            found = builtin.suspect_data(self.ruleset, name, flaws, observed=self.observed)
+            found = builtin.suspect_data(self.ruleset, name, feed, flaws, observed=self.observed)
             self._apply_builtin(found)
 
     def _apply_builtin(self, found: Finding) -> None:
@@ -307,10 +348,18 @@ class _Evaluator:
         self.work.apply(found, observed=observed)
 
     def _unbroken(self, before: datetime | None) -> timedelta:
-        """The time since `before`, or zero if that is too long to count as seen."""
-        if before is None or not ZERO <= self.now - before <= self.ruleset.blind_after:
-            return ZERO
-        return self.now - before
+        return seen_time.unbroken(before, now=self.now, longest=self.ruleset.blind_after)
+
+
+def _feed_of(alert: Alert, rules: Iterable[Rule]) -> str:
+    """The feed whose snapshots an alert is judged by; the program itself is as if it were one."""
+    if alert.account is None:
+        return PROGRAM
+    if "feed" in alert.labels:
+        return alert.labels["feed"]
+    name = alert.labels.get("undefined_rule", alert.rule)
+    rule = next((rule for rule in rules if rule.name == name), None)
+    return FEED_OF.get(rule.scope, WALLET) if rule is not None else WALLET
 
 
 def all_delivered(memory: Memory) -> Memory:

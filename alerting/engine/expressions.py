@@ -1,8 +1,8 @@
 """`value` and `when` of a rule: arithmetic and conditions over names, compiled to closures.
 
-A small lexer lets through only the characters, numbers and operators of the language, Python's
-`ast` gives the tree, and a compiler takes from it a whitelist of nodes and checks their types.
-Nothing of the text is ever executed as Python.
+`expression_text.py` gives the tree; a compiler takes from it a whitelist of nodes and checks their
+types. Nothing of the text is ever executed as Python. A function that looks back or ahead is read
+from the values, as a name is: `over_time.py` puts it there.
 """
 
 from __future__ import annotations
@@ -12,18 +12,26 @@ import decimal
 import difflib
 import enum
 import operator
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import NoReturn
 
-from alerting.units import parse_number
+from alerting.engine.expression_text import (
+    ALLOWED,
+    MAX_DEPTH,
+    MAX_NODES,
+    ExpressionError,
+    Parsed,
+    literal,
+    parse,
+)
+from alerting.units import ZERO, format_duration, parse_duration
 
-MAX_LENGTH = 500
-MAX_NODES = 100
-MAX_DEPTH = 20
+#: how far back any function may look
+LONGEST_WINDOW = timedelta(days=7)
 
 #: name -> its value; None, or no entry: it has none
 Values = Mapping[str, Decimal | None]
@@ -38,13 +46,49 @@ class Kind(enum.Enum):
     CONDITION = "condition"
 
 
-class ExpressionError(ValueError):
-    """The text is no expression; `offset` counts characters from 0."""
+class OverTime(enum.Enum):
+    """What is made of the samples of the time that a function looks back on."""
 
-    def __init__(self, message: str, offset: int) -> None:
-        super().__init__(message)
-        self.message = message
-        self.offset = offset
+    AGO = "ago"
+    MIN = "min_over_time"
+    MAX = "max_over_time"
+    AVG = "avg_over_time"
+    PREDICT = "predict_linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An expression whose values are remembered; two are equal if their texts are."""
+
+    #: however it is spaced in the rules file
+    text: str
+    names: frozenset[str] = field(compare=False)
+    _run: _Number = field(compare=False, repr=False)
+
+    def value(self, values: Values) -> Decimal | None:
+        """Its value under the thread's decimal context (enter units.EXACT); None: it has none."""
+        try:
+            return self._run(values)
+        except decimal.DecimalException:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class LookBack:
+    """One call of a function that looks back, or from there ahead."""
+
+    function: OverTime
+    watched: Watched
+    window: timedelta
+    #: of predict_linear: how far ahead
+    ahead: timedelta = ZERO
+
+    @property
+    def key(self) -> str:
+        """Under which its value is read from the values."""
+        durations = [self.window, *([self.ahead] if self.function is OverTime.PREDICT else [])]
+        shown = ", ".join(map(format_duration, durations))
+        return f"{self.function.value}({self.watched.text}, {shown})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +102,8 @@ class Expression:
     _run: _Number | _Condition = field(compare=False, repr=False)
     #: each name that is compared with a plain number: name, number, where it stands in the text
     compared: tuple[tuple[str, Decimal, int], ...] = field(default=(), compare=False)
+    #: each call of a function that looks back, once
+    looks_back: tuple[LookBack, ...] = field(default=(), compare=False)
 
     def constant(self) -> Decimal | bool | None:
         """What it gives whatever is seen; None: that depends on what is seen, or it has no value.
@@ -83,128 +129,18 @@ def compile_expression(
     elsewhere: Mapping[str, str] | None = None,
 ) -> Expression:
     """The expression that `text` spells; `elsewhere` tells of other names who has them."""
-    if len(text) > MAX_LENGTH:
-        raise ExpressionError(
-            f"is {len(text)} characters long; at most {MAX_LENGTH} are allowed", MAX_LENGTH
-        )
-    tokens = list(_tokens(text))
-    if not tokens:
-        raise ExpressionError("is empty", 0)
-    compiler = _Compiler(text=text, known=names, elsewhere=elsewhere or {})
-    tree = _parse(text, tokens)
+    parsed = parse(text, looking_back=_LOOKING_BACK)
+    compiler = _Compiler(parsed=parsed, known=names, elsewhere=elsewhere or {})
     build = compiler.number if kind is Kind.NUMBER else compiler.condition
-    run = build(tree, 1)
-    return Expression(text, frozenset(compiler.used), kind, run, tuple(compiler.compared))
-
-
-# ── from text to tree ───────────────────────────────────────────────────────
-
-_TOKEN = re.compile(
-    r"[0-9.][A-Za-z0-9_.]*"
-    r"|[A-Za-z_][A-Za-z0-9_]*"
-    r"|\*\*|//|<<|>>|<>|<=|>=|==|!=|&&|\|\||:=|=<|=>"
-    r"|\S"
-)
-# Whitespace that a YAML scalar can hold; Python would take \f for a line of its own.
-_SPACE = " \t\r\n"
-_LITERAL = re.compile(r"(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9]+)?")
-_OPERATORS = frozenset({"+", "-", "*", "/", "(", ")", ",", "<", "<=", ">", ">=", "==", "!="})
-_ALLOWED = "allowed are numbers, names, + - * /, comparisons, and or not, abs min max, parentheses"
-_HINTS = {
-    "=": "did you mean ==?",
-    ":=": "did you mean ==?",
-    "=<": "did you mean <=?",
-    "=>": "did you mean >=?",
-    "<>": "did you mean !=?",
-    "!": "did you mean `not`?",
-    "&": "did you mean `and`?",
-    "&&": "did you mean `and`?",
-    "|": "did you mean `or`?",
-    "||": "did you mean `or`?",
-    "%": "write 0.20 for 20%",
-}
-
-_Token = tuple[str, int]
-
-
-def _tokens(text: str) -> Iterator[_Token]:
-    """Each token and where it starts, as long as they are of the language."""
-    open_at: list[int] = []
-    for match in _TOKEN.finditer(text):
-        token, start = match.group(), match.start()
-        if token[0] in "0123456789.":
-            _literal(token, start)
-        elif not (token[0].isascii() and (token[0].isalpha() or token[0] == "_")):
-            _check_operator(token, start)
-            _check_nesting(token, start, open_at)
-        yield token, start
-    for start, character in enumerate(text):
-        if character.isspace() and character not in _SPACE:
-            raise ExpressionError(f"the character {character!r} is not allowed", start)
-    if open_at:
-        raise ExpressionError("this parenthesis is never closed", open_at[-1])
-
-
-def _literal(token: str, start: int) -> Decimal:
-    if token[:2].lstrip(".").isidentifier():
-        raise ExpressionError(f"'.' is not allowed; {_ALLOWED}", start)
-    if not _LITERAL.fullmatch(token):
-        raise ExpressionError(f"{token!r} is not a number here; write 1000, 10_000 or 0.25", start)
-    try:
-        return parse_number(token)
-    except ValueError:
-        raise ExpressionError(f"the number {token!r} has too many digits", start) from None
-
-
-def _check_operator(token: str, start: int) -> None:
-    if token in _OPERATORS:
-        return
-    hint = _HINTS.get(token, _ALLOWED)
-    raise ExpressionError(f"{token!r} is not allowed; {hint}", start)
-
-
-def _check_nesting(sign: str, start: int, open_at: list[int]) -> None:
-    if sign == "(":
-        open_at.append(start)
-        if len(open_at) > MAX_DEPTH:
-            raise ExpressionError(f"is nested more than {MAX_DEPTH} deep", start)
-    elif sign == ")":
-        if not open_at:
-            raise ExpressionError("this parenthesis was never opened", start)
-        open_at.pop()
-
-
-def _parse(text: str, tokens: list[_Token]) -> ast.expr:
-    """The tree of the text; offsets in it are the text's own, as only ASCII gets here."""
-    # One line, so that a column is an offset; leading space would be an indentation to Python.
-    flat = re.sub(r"\s", " ", text)
-    lead = len(flat) - len(flat.lstrip())
-    try:
-        tree = ast.parse(flat[lead:], mode="eval").body
-    except SyntaxError as error:
-        raise _syntax_error(error, text, lead, tokens) from None
-    except (MemoryError, RecursionError, ValueError):
-        raise ExpressionError("is too deeply nested", 0) from None
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.expr)]
-    if len(nodes) > MAX_NODES:
-        raise ExpressionError(f"has {len(nodes)} parts; at most {MAX_NODES} are allowed", 0)
-    for node in nodes:
-        node.col_offset += lead
-        node.end_col_offset = (node.end_col_offset or 0) + lead
-    return tree
-
-
-def _syntax_error(
-    error: SyntaxError, text: str, lead: int, tokens: list[_Token]
-) -> ExpressionError:
-    # Python gives offset 0 or one past the last token for an unexpected end
-    offset = (error.offset or len(text) + 1) - 1 + lead
-    found = [token for token, start in tokens if start == offset]
-    if not found:
-        return ExpressionError("ends too early; a number or a name is missing", len(text))
-    if "forgot a comma" in error.msg:
-        return ExpressionError(f"an operator is missing after {found[0]!r}", offset)
-    return ExpressionError(f"{found[0]!r} is not expected here", offset)
+    run = build(parsed.tree, 1)
+    return Expression(
+        text=text,
+        names=frozenset(compiler.used),
+        kind=kind,
+        _run=run,
+        compared=tuple(compiler.compared),
+        looks_back=tuple(compiler.looks_back.values()),
+    )
 
 
 # ── from tree to closures ───────────────────────────────────────────────────
@@ -229,23 +165,31 @@ def _abs(arguments: list[Decimal]) -> Decimal:
     return abs(arguments[0])
 
 
-#: name -> least and most arguments, what it does; functions over history will stand here too
+#: name -> least and most arguments, what it does
 _FUNCTIONS: dict[str, tuple[int, int, Callable[[list[Decimal]], Decimal]]] = {
     "abs": (1, 1, _abs),
     "min": (2, MAX_NODES, min),
     "max": (2, MAX_NODES, max),
 }
+_DELTA = "delta"
+#: those that take an expression and durations
+_LOOKING_BACK = (OverTime.AGO.value, _DELTA, *(each.value for each in list(OverTime)[1:]))
+_ALL_FUNCTIONS = (*_FUNCTIONS, *_LOOKING_BACK)
 
 
 @dataclass(slots=True)
 class _Compiler:
-    text: str
+    parsed: Parsed
     known: Collection[str]
     elsewhere: Mapping[str, str]
     #: the names met so far
     used: set[str] = field(default_factory=set)
     #: names and the plain numbers that they are compared with
     compared: list[tuple[str, Decimal, int]] = field(default_factory=list)
+    #: by the keys of what looks back
+    looks_back: dict[str, LookBack] = field(default_factory=dict)
+    #: the function that looks back in whose expression we are
+    within: str | None = None
 
     def number(self, node: ast.expr, depth: int) -> _Number:
         """A closure that gives the number; an error if the node is not one."""
@@ -285,13 +229,13 @@ class _Compiler:
         )
 
     def _constant(self, node: ast.Constant) -> _Number:
-        source = self._source(node)
+        source = self.parsed.source(node)
         if not source[0].isdigit():
             # True, False, None
             self._refuse(node)
         # from the source, never from Python's float
-        literal = _literal(source, node.col_offset)
-        return lambda _: literal
+        number = literal(source, node.col_offset)
+        return lambda _: number
 
     def _name(self, node: ast.Name) -> _Number:
         name = node.id
@@ -301,7 +245,7 @@ class _Compiler:
         return lambda values: values.get(name)
 
     def _unknown(self, name: str) -> str:
-        if name in _FUNCTIONS:
+        if name in _ALL_FUNCTIONS:
             return f"{name} is a function; write {name}(...)"
         if name in self.elsewhere:
             return f"{name!r} is a name of {self.elsewhere[name]} rules only"
@@ -332,9 +276,11 @@ class _Compiler:
         if not isinstance(node.func, ast.Name):
             self._refuse(node)
         name = node.func.id
+        if name in _LOOKING_BACK:
+            return self._look_back(node, name, depth)
         if name not in _FUNCTIONS:
-            near = difflib.get_close_matches(name, _FUNCTIONS, n=1)
-            hint = f"did you mean {near[0]}?" if near else "there are abs, min and max"
+            near = difflib.get_close_matches(name, _ALL_FUNCTIONS, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_ALL_FUNCTIONS)}"
             self._fail(node, f"unknown function {name!r}; {hint}")
         least, most, compute = _FUNCTIONS[name]
         if not least <= len(node.args) <= most:
@@ -348,6 +294,53 @@ class _Compiler:
             return compute(present) if len(present) == len(given) else None
 
         return run
+
+    def _look_back(self, node: ast.Call, name: str, depth: int) -> _Number:
+        predicts = name == OverTime.PREDICT.value
+        if len(node.args) != (3 if predicts else 2):
+            takes, example = ("two durations", "30m, 1h") if predicts else ("a duration", "1h")
+            example = f"{name}(total_balance, {example})"
+            self._fail(
+                node, f"{name} takes a number and {takes}, as in {example}; not {len(node.args)}"
+            )
+        if self.within is not None:
+            self._fail(node, f"{name} cannot stand within {self.within}: no function over time can")
+        watched = self._watched(node.args[0], name, depth)
+        window = self._duration(node.args[1], name)
+        if window == ZERO:
+            self._fail(node.args[1], f"the window of {name} is 0; it must be longer, at most 7d")
+        if name == _DELTA:
+            now, before = watched.value, self._read(LookBack(OverTime.AGO, watched, window))
+            return lambda values: _difference(now(values), before(values))
+        ahead = self._duration(node.args[2], name) if predicts else ZERO
+        return self._read(LookBack(OverTime(name), watched, window, ahead))
+
+    def _watched(self, node: ast.expr, name: str, depth: int) -> Watched:
+        """What a function looks back on."""
+        outer, self.used, self.within = self.used, set(), name
+        run = self.number(node, depth + 1)
+        names, self.used, self.within = frozenset(self.used), outer | self.used, None
+        if not names:
+            source = self._shown(node)
+            self._fail(node, f"{name} looks back on what changes; {source} is always the same")
+        return Watched(self.parsed.spaced(node), names, run)
+
+    def _duration(self, node: ast.expr, name: str) -> timedelta:
+        written = self.parsed.durations.get(node.col_offset)
+        if written is None or not isinstance(node, ast.Name):
+            self._fail(node, f"{name} takes a duration here, such as 1h; not {self._shown(node)}")
+        try:
+            duration = parse_duration(written)
+        except ValueError as error:
+            self._fail(node, f"{name}: {error}")
+        if duration > LONGEST_WINDOW:
+            self._fail(node, f"{name}: {written!r} is too long; at most 7d are allowed")
+        return duration
+
+    def _read(self, call: LookBack) -> _Number:
+        key = call.key
+        self.looks_back[key] = call
+        return lambda values: values.get(key)
 
     def _compare(self, node: ast.Compare, depth: int) -> _Condition:
         for op in node.ops:
@@ -364,20 +357,19 @@ class _Compiler:
     def _note(self, name: ast.expr, number: ast.expr) -> None:
         """Keep what a name is compared with, if these are a name and a plain number."""
         if isinstance(name, ast.Name) and isinstance(number, ast.Constant):
-            literal = _literal(self._source(number), number.col_offset)
-            self.compared.append((name.id, literal, number.col_offset))
+            line = literal(self.parsed.source(number), number.col_offset)
+            self.compared.append((name.id, line, number.col_offset))
 
     def _check_depth(self, node: ast.expr, depth: int) -> None:
         if depth > MAX_DEPTH:
             self._fail(node, f"is nested more than {MAX_DEPTH} deep")
 
-    def _source(self, node: ast.expr) -> str:
-        return self.text[node.col_offset : node.end_col_offset]
-
     def _refuse(self, node: ast.expr) -> NoReturn:
-        source = self._source(node)
-        shown = source if len(source) <= 40 else source[:37] + "..."
-        self._fail(node, f"{shown!r} is not allowed; {_ALLOWED}")
+        self._fail(node, f"{self._shown(node)} is not allowed; {ALLOWED}")
+
+    def _shown(self, node: ast.expr) -> str:
+        source = self.parsed.source(node)
+        return repr(source if len(source) <= 40 else source[:37] + "...")
 
     def _fail(self, node: ast.expr, message: str) -> NoReturn:
         raise ExpressionError(message, node.col_offset)
@@ -393,6 +385,10 @@ def _negated(operand: _Number) -> _Number:
         return None if number is None else -number
 
     return run
+
+
+def _difference(now: Decimal | None, before: Decimal | None) -> Decimal | None:
+    return None if now is None or before is None else now - before
 
 
 def _compared(

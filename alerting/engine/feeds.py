@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 
 class Scope(enum.Enum):
-    """What a rule is evaluated for: one alert per account, settlement asset or symbol row."""
+    """What a rule is evaluated for: one alert for each of these."""
 
     ACCOUNT = "account"
     WALLET = "wallet"
     SYMBOL = "symbol"
+    POSITION = "position"
 
 
 WALLET_FIELDS = (
@@ -39,6 +40,17 @@ POSITION_FIELDS = (
     "avg_entry_price",
     "mark_price",
     "last_price",
+)
+#: computed by risk.py from a position's own numbers
+POSITION_FIGURES = (
+    "unrealised_pnl",
+    "equity",
+    "maintenance_margin",
+    "maintenance_margin_ratio",
+    "liquidation_price",
+    "liquidation_distance",
+    "effective_leverage",
+    "margin_loss",
 )
 #: of the instrument: in percent of the position's value, and a fraction of it
 INSTRUMENT_FIELDS = ("maint_margin_rate", "liq_fee_rate")
@@ -72,6 +84,8 @@ class ScopeSpec:
     asset_fields: tuple[str, ...] = ()
     #: computed by samples.py
     derived: tuple[str, ...] = ()
+    #: those of them that messages can show: None where they have no value
+    shown: tuple[str, ...] = ()
     #: those of them that every symbol row of the asset counts in
     from_rows: tuple[str, ...] = ()
     identities: tuple[Identity, ...] = ()
@@ -88,7 +102,7 @@ class ScopeSpec:
 
 
 SCOPES: Mapping[Scope, ScopeSpec] = {
-    Scope.ACCOUNT: ScopeSpec(labels=("account",), fields=("snapshot_age", "poll_failures")),
+    Scope.ACCOUNT: ScopeSpec(labels=("account", "feed"), fields=("snapshot_age", "poll_failures")),
     Scope.WALLET: ScopeSpec(
         labels=("account", "base_asset"),
         fields=WALLET_FIELDS,
@@ -106,16 +120,48 @@ SCOPES: Mapping[Scope, ScopeSpec] = {
         derived=("margin_ratio", "concentration"),
         identities=(("blocked_balance", "position_margin", "open_order_margin"),),
     ),
+    Scope.POSITION: ScopeSpec(
+        labels=("account", "base_asset", "symbol", "exchange", "side"),
+        fields=POSITION_FIELDS,
+        asset_fields=WALLET_FIELDS,
+        derived=(*POSITION_FIGURES, *REPORTED),
+        shown=(*POSITION_FIGURES, *REPORTED),
+    ),
 }
 
-#: feed -> the scopes whose rows it gives; account rules need no feed
-FEEDS: Mapping[str, tuple[Scope, ...]] = {"wallet": (Scope.WALLET, Scope.SYMBOL)}
+#: the pages of the exchange that are read
+WALLET, POSITIONS = "wallet", "positions"
+#: the pages that are asked for what positions need to be judged; they have no rows and no rules
+INSTRUMENTS, TRANSACTIONS = "instruments", "transactions"
+
+#: feed -> the scopes whose rows it gives; account rules have a row for each feed
+FEEDS: Mapping[str, tuple[Scope, ...]] = {
+    WALLET: (Scope.WALLET, Scope.SYMBOL),
+    POSITIONS: (Scope.POSITION,),
+}
+
+#: scope -> the feed that gives its rows
+FEED_OF: Mapping[Scope, str] = {scope: feed for feed, scopes in FEEDS.items() for scope in scopes}
+
+#: scopes whose rows come and go as positions and orders do
+PASSING = frozenset({Scope.SYMBOL, Scope.POSITION})
 
 #: what `value` and `when` may name, per scope
 NAMES: Mapping[Scope, tuple[str, ...]] = {scope: spec.names for scope, spec in SCOPES.items()}
 
 #: names whose value is a share of something: 1 is all of it, so 40 for 40% is a mistake
-RATIOS = frozenset({"margin_ratio", "available_ratio", "concentration"})
+RATIOS = frozenset(
+    {
+        *("margin_ratio", "available_ratio", "concentration"),
+        *("maintenance_margin_ratio", "liquidation_distance", "margin_loss"),
+    }
+)
 
 #: every label that identifies an alert of some scope, each once
 LABELS = tuple(dict.fromkeys(label for spec in SCOPES.values() for label in spec.labels))
+
+
+def in_order(labels: Mapping[str, str]) -> list[str]:
+    """The values of an alert's labels, from the widest to the narrowest, as people read them."""
+    known = [labels[name] for name in LABELS if name in labels and name != "exchange"]
+    return known + [text for name, text in labels.items() if name not in LABELS]

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
+from alerting.engine import remedies
 from alerting.engine.lifecycle import Trust
-from alerting.engine.model import Direction
+from alerting.engine.model import Direction, Severity
+from alerting.engine.remedy import Remedy
 from alerting.engine.rules import Rule, Threshold, Zone, classify
 from alerting.engine.samples import Sample
 
@@ -43,6 +45,8 @@ class Finding:
     detail: str = ""
     #: and what it touches; something new is told anew
     touched: tuple[str, ...] = ()
+    #: what would clear it; asked only while it fires
+    offers: Callable[[Severity], tuple[Remedy, ...]] = lambda _: ()
 
 
 def of_rule(
@@ -72,12 +76,18 @@ def of_rule(
         trust=trust,
         value=value,
         fields=sample.fields,
+        offers=lambda severity: remedies.offers(rule, sample, severity=severity),
     )
 
 
 def worst(rule: Rule, twins: Sequence[Sample]) -> Sample:
     """Of several rows of one name the one that is worst for the rule: a breach counts."""
     return max(twins, key=lambda sample: _badness(rule, sample))
+
+
+def is_judged(rule: Rule, sample: Sample) -> bool:
+    """Whether there is a value, or `when` says that none is wanted."""
+    return _badness(rule, sample)[0] != 1
 
 
 def _badness(rule: Rule, sample: Sample) -> tuple[int, Decimal]:

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
-from alerting.engine.feeds import SCOPES, Scope
+from alerting.engine.feeds import PASSING, SCOPES, Scope
 from alerting.engine.lifecycle import Trust
-from alerting.engine.model import Flaw, Snapshot, SymbolRow
+from alerting.engine.snapshot import Flaw, Snapshot, SymbolRow
 
 
 def flaws(snapshot: Snapshot, *, known_assets: frozenset[str], tolerance: Decimal) -> list[Flaw]:
@@ -26,7 +26,7 @@ def flaws(snapshot: Snapshot, *, known_assets: frozenset[str], tolerance: Decima
     found += snapshot.flaws
     told = Doubts(snapshot.flaws)
     for scope, rows in _rows(snapshot):
-        found += _twins(scope, [labels for labels, _ in rows])
+        found += twins(scope, [labels for labels, _ in rows])
         for labels, fields in rows:
             found += _broken(scope, labels, fields, tolerance, told=told)
     return found
@@ -61,7 +61,7 @@ class Doubts:
         labels = flaw.labels
         if flaw.scope is Scope.ACCOUNT:
             self._everything = True
-        elif flaw.scope is Scope.SYMBOL:
+        elif flaw.scope in PASSING:
             self._of_rows.add(labels.get("base_asset") if labels else None)
             if labels:
                 self._symbols.setdefault(labels["symbol"], []).append(labels)
@@ -106,7 +106,7 @@ def _rows(snapshot: Snapshot) -> Iterator[tuple[Scope, Sequence[_Row]]]:
     yield Scope.SYMBOL, [(row_labels(row), row.fields) for row in snapshot.symbols]
 
 
-def _twins(scope: Scope, rows: Sequence[Mapping[str, str]]) -> Iterator[Flaw]:
+def twins(scope: Scope, rows: Sequence[Mapping[str, str]]) -> Iterator[Flaw]:
     """Two rows of one name: nobody knows which of them counts."""
     counts = Counter(tuple(labels.items()) for labels in rows)
     for labels, count in counts.items():
@@ -140,4 +140,4 @@ def _broken(
 
 
 def _subject(scope: Scope, labels: Mapping[str, str]) -> str:
-    return labels["symbol" if scope is Scope.SYMBOL else "base_asset"]
+    return labels["symbol" if scope in PASSING else "base_asset"]

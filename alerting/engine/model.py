@@ -1,16 +1,18 @@
-"""The nouns: what was seen, what is alerting, what is to be told."""
+"""The nouns: what is alerting, what is to be told, what is remembered."""
 
 from __future__ import annotations
 
 import enum
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from alerting.engine.feeds import Scope
 from alerting.engine.identity import fingerprint, short_id
+from alerting.engine.remedy import Remedy
+from alerting.engine.series import Past
+from alerting.engine.snapshot import PositionRow, SymbolRow, WalletRow
 from alerting.units import EXACT, ZERO
 
 
@@ -50,18 +52,6 @@ class Direction(enum.Enum):
     BELOW = "below"
 
 
-class Side(enum.Enum):
-    """Which way a position earns: with a rising price, or with a falling one."""
-
-    LONG = "LONG"
-    SHORT = "SHORT"
-
-    @property
-    def sign(self) -> int:
-        """+1 for LONG, -1 for SHORT."""
-        return 1 if self is Side.LONG else -1
-
-
 class Reason(enum.Enum):
     """Why a receiver is told."""
 
@@ -79,125 +69,13 @@ class ChangeReason(enum.Enum):
     HELD = "breach held"
     CLEAR = "clear"
     GONE = "gone"
+    #: the position is gone, and the exchange took a liquidation fee for it
+    LIQUIDATED = "liquidated"
     RULE_REMOVED = "rule removed"
-
-
-class FailureKind(enum.Enum):
-    """Why a poll gave no snapshot."""
-
-    CREDENTIALS = "credentials"
-    CLOCK = "clock"
-    RATE_LIMIT = "rate limit"
-    EXCHANGE_DOWN = "exchange down"
-    NETWORK = "network"
-    NOT_JSON = "not JSON"
-    WRONG_SHAPE = "wrong shape"
-    #: a recorded failure whose kind was not kept
-    UNKNOWN = "unknown"
-
-
-# ── what was seen ───────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WalletRow:
-    """The balances of one settlement asset."""
-
-    base_asset: str
-    #: API field name -> amount in base_asset; a field that the answer lacks is not in it
-    fields: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SymbolRow:
-    """The margin that one symbol holds."""
-
-    symbol: str
-    base_asset: str
-    exchange: str
-    #: API field name -> amount in base_asset; a field that the answer lacks is not in it
-    fields: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PositionRow:
-    """One open position."""
-
-    symbol: str
-    #: the settlement asset
-    base_asset: str
-    exchange: str
-    side: Side
-    #: API field name -> number, as the page says it: its signs and scale are not repaired here.
-    #: The instrument's `maint_margin_rate` (percent) and `liq_fee_rate` (a fraction) are among
-    #: them, where they are known; a field that the answer lacks is not
-    fields: Mapping[str, Decimal]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Flaw:
-    """One way in which a snapshot cannot be trusted, and what it touches."""
-
-    text: str
-    #: by how much, in units of the asset; None: not a matter of amounts
-    amount: Decimal | None = None
-    #: ACCOUNT: all of the answer; WALLET: an asset with its symbols; SYMBOL: symbol rows alone
-    scope: Scope
-    #: of what it touches, as far as they are known; None: of a row that nobody can name
-    labels: Mapping[str, str] | None = field(default_factory=dict)
 
 
 #: The pseudo-account of alerts about the program itself.
 PROGRAM = ""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Snapshot:
-    """One reading of one feed of an account; the rows of other feeds are empty."""
-
-    account: str
-    feed: str = "wallet"
-    observed_at: datetime
-    wallets: tuple[WalletRow, ...] = ()
-    symbols: tuple[SymbolRow, ...] = ()
-    positions: tuple[PositionRow, ...] = ()
-    #: what of the answer could not be read
-    flaws: tuple[Flaw, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PollFailure:
-    """A poll that gave no snapshot, and why; `text` carries no secret."""
-
-    account: str
-    feed: str = "wallet"
-    kind: FailureKind
-    text: str
-    #: the service asked to be left alone for so long (Retry-After)
-    retry_after: timedelta | None = None
-
-    def __str__(self) -> str:
-        return f"{self.kind.value}: {self.text}"
-
-
-#: What one poll gave.
-PollOutcome = Snapshot | PollFailure
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Poll:
-    """One reading of one feed of an account: what it gave, and the answer it was read from."""
-
-    #: when it ended
-    at: datetime
-    account: str
-    feed: str = "wallet"
-    #: the answer's text, as it came; None where there was none
-    body: str | None = None
-    outcome: PollOutcome
-    #: when it was to begin, and the schedule's interval; None: not known
-    due: datetime | None = None
-    interval: timedelta | None = None
 
 
 # ── what is alerting ────────────────────────────────────────────────────────
@@ -261,6 +139,8 @@ class Alert:
     #: looked for; time that was not seen since then has moved them on
     flips: tuple[datetime, ...] = ()
     flapping: bool = False
+    #: while it fires: what would clear it, as its row was at the last evaluation
+    remedies: tuple[Remedy, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -452,32 +332,70 @@ class SeenRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AccountState:
-    """What the engine remembers of one account between evaluations."""
+class SeenPosition:
+    """A position as it was last read; it is forgotten when it is gone."""
 
-    name: str
-    #: the first evaluation ever; blindness counts from here until a first snapshot
+    row: PositionRow
+    at: datetime
+    #: good snapshots without it since then, and the seen time in them
+    missed: int = 0
+    away: timedelta = ZERO
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SeenTotals:
+    """An asset's wallet as it was last read without a flaw in it."""
+
+    at: datetime
+    fields: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeedState:
+    """How one feed of an account was read so far."""
+
+    #: the first evaluation with it; blindness counts from here until a first snapshot
     first_polled_at: datetime | None = None
     #: the last snapshot, good or suspect
     last_snapshot_at: datetime | None = None
     #: in a row
     poll_failures: int = 0
     last_error: str | None = None
-    #: settlement assets seen so far; one that vanishes makes a snapshot suspect
-    assets: frozenset[str] = frozenset()
-    #: the last evaluation; from then on it is asked how much of the time was seen
+    #: the last evaluation of it; from then on it is asked how much of the time was seen
     seen_at: datetime | None = None
     #: snapshots in a row of which none added seen time, and the time between the first and the last
     unaged: int = 0
     unaged_for: timedelta = ZERO
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountState:
+    """What the engine remembers of one account between evaluations."""
+
+    name: str
+    feeds: Mapping[str, FeedState] = field(default_factory=dict)
+    #: settlement assets seen so far; one that vanishes makes a snapshot suspect
+    assets: frozenset[str] = frozenset()
     #: those of them that are away -> for how long, in answers that are good otherwise
     away: Mapping[str, timedelta] = field(default_factory=dict)
     #: the settlement rows as they were last read
     wallets: tuple[WalletRow, ...] = ()
+    #: asset -> its totals as they were last read well
+    totals: Mapping[str, SeenTotals] = field(default_factory=dict)
     #: the symbol rows that are there, or missing but not gone
     rows: tuple[SeenRow, ...] = ()
     #: asset -> field of its rows -> what the totals held beyond the rows, when none was missing
     unlisted: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    #: the positions that are open, or missing but not gone
+    positions: tuple[SeenPosition, ...] = ()
+
+    def feed(self, name: str) -> FeedState:
+        """How a feed was read so far; of one that never was, the blank state."""
+        return self.feeds.get(name) or FeedState()
+
+    def with_feed(self, name: str, state: FeedState) -> AccountState:
+        """The account with another state of one feed."""
+        return replace(self, feeds={**self.feeds, name: state})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -493,3 +411,5 @@ class Memory:
     silences: tuple[Silence, ...] = ()
     #: fingerprint -> acknowledgement
     acks: Mapping[str, Ack] = field(default_factory=dict)
+    #: the samples that rules look back on
+    past: Past = field(default_factory=Past)

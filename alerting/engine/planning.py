@@ -13,6 +13,7 @@ from datetime import datetime
 from alerting.engine.model import (
     Ack,
     Alert,
+    ChangeReason,
     Item,
     Memory,
     Notification,
@@ -99,20 +100,23 @@ class _Planner:
         """Whoever was told of the episode, wherever the routes point by now."""
         fp = alert.fingerprint
         keys = [(fp, name) for name in self.ruleset.receivers if (fp, name) in self.notified]
-        if not keys or alert.flapping or self._silenced(alert):
+        # the worst end there is: no good news, and news whoever wants none of ends
+        lost = alert.resolved_why is ChangeReason.LIQUIDATED
+        if not keys or (alert.flapping and not lost) or self._silenced(alert):
             return
         for entry in [self.notified[key] for key in keys]:
-            if self._muted(alert, entry.severity):
+            severity = Severity.CRITICAL if lost else entry.severity
+            if self._muted(alert, severity):
                 continue
             del self.notified[entry.fingerprint, entry.receiver]
             # whoever never got a message of it has nothing to take back
             reached = entry.delivered or entry.waiting
-            if reached and self.ruleset.receivers[entry.receiver].send_resolved:
+            if lost or (reached and self.ruleset.receivers[entry.receiver].send_resolved):
                 item = Item(
                     alert=alert,
                     reason=Reason.RESOLVED,
                     state=State.RESOLVED,
-                    severity=entry.severity,
+                    severity=severity,
                 )
                 self.due.setdefault(entry.receiver, []).append(item)
 

@@ -20,8 +20,9 @@ from alerting.engine import integrity
 from alerting.engine.feeds import MARGINS, Scope
 from alerting.engine.integrity import Doubts, row_labels
 from alerting.engine.lifecycle import Trust
-from alerting.engine.model import AccountState, Flaw, SeenRow, Snapshot, SymbolRow
+from alerting.engine.model import AccountState, SeenRow, SeenTotals
 from alerting.engine.rules import Rule
+from alerting.engine.snapshot import Flaw, Snapshot, SymbolRow
 from alerting.units import ZERO
 
 # A position whose row is missing from so many good snapshots counts as closed.
@@ -45,10 +46,14 @@ class Sighting:
     #: labels of what is not there and not gone either
     absent: tuple[Mapping[str, str], ...]
     #: settlement assets that are gone for good
-    gone: frozenset[str]
+    gone: frozenset[str] = frozenset()
+    #: labels of rows that are not there, of whose end too little is known
+    held: frozenset[frozenset[tuple[str, str]]] = frozenset()
 
     def trust(self, rule: Rule, labels: Mapping[str, str]) -> Trust:
         """How far a rule's value for a row can be trusted."""
+        if self.held and frozenset(labels.items()) in self.held:
+            return Trust.SUSPECT
         return self.doubts.sample(labels, rule.names) if self.flaws else Trust.GOOD
 
 
@@ -80,6 +85,8 @@ def look(
     kept = [each for each in rows.kept(missing) if each.row.base_asset not in gone]
     account = replace(
         account,
+        wallets=snapshot.wallets,
+        totals=_totals(snapshot, account, Doubts(flaws), gone),
         assets=account.assets - gone | present,
         away={asset: since for asset, since in away.items() if asset not in gone},
         rows=tuple(kept),
@@ -245,6 +252,18 @@ def _completed(snapshot: Snapshot, known: Iterable[SeenRow], doubts: Doubts) -> 
         if _key(each.row) not in listed and doubts.row(row_labels(each.row)) is Trust.SUSPECT
     ]
     return replace(snapshot, symbols=(*snapshot.symbols, *unread)) if unread else snapshot
+
+
+def _totals(
+    snapshot: Snapshot, account: AccountState, doubts: Doubts, gone: Collection[str]
+) -> dict[str, SeenTotals]:
+    """Each asset's wallet as it was last read well."""
+    kept = {asset: seen for asset, seen in account.totals.items() if asset not in gone}
+    return kept | {
+        wallet.base_asset: SeenTotals(at=snapshot.observed_at, fields=wallet.fields)
+        for wallet in snapshot.wallets
+        if doubts.asset(wallet.base_asset) is Trust.GOOD
+    }
 
 
 def _away(

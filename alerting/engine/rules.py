@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
-from alerting.engine.expressions import Expression
-from alerting.engine.feeds import LABELS, SCOPES, Scope
+from alerting.engine.expressions import Expression, LookBack
+from alerting.engine.feeds import FEED_OF, FEEDS, LABELS, SCOPES, WALLET, Scope
 from alerting.engine.model import Direction, Severity
 from alerting.engine.mute_windows import Window
 from alerting.units import ZERO
@@ -84,6 +84,13 @@ class Rule:
     def names(self) -> frozenset[str]:
         """All names that its expressions use."""
         return self.value.names | (self.when.names if self.when else frozenset())
+
+    @property
+    def looks_back(self) -> tuple[LookBack, ...]:
+        """All that its expressions ask of the past."""
+        if self.when is None or not self.when.looks_back:
+            return self.value.looks_back
+        return tuple(dict.fromkeys((*self.value.looks_back, *self.when.looks_back)))
 
     def applies_to(self, labels: Mapping[str, str]) -> bool:
         """Whether an alert of this rule can have these labels; asked for each row of each poll."""
@@ -199,3 +206,12 @@ class Ruleset:
     tolerance: Decimal = Decimal("0.000001")
     #: a settlement row that stays away from good answers for so long is gone for good
     forget_after: timedelta = timedelta(hours=1)
+
+    def feeds_of(self, account: str) -> tuple[str, ...]:
+        """The feeds that an account is judged by: the wallet, and those that a rule asks for."""
+        asked = {
+            FEED_OF[rule.scope]
+            for rule in self.rules
+            if rule.enabled and rule.scope in FEED_OF and rule.accounts.matches(account)
+        }
+        return tuple(feed for feed in FEEDS if feed == WALLET or feed in asked)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from alerting.engine import risk
 from alerting.engine.expressions import Values
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS, Scope
-from alerting.engine.model import AccountState, Snapshot, SymbolRow, WalletRow
+from alerting.engine.model import AccountState
+from alerting.engine.snapshot import PositionRow, Snapshot, SymbolRow, WalletRow
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,16 +29,27 @@ class Sample:
     fields: Mapping[str, Decimal]
 
 
-def samples(snapshot: Snapshot, scope: Scope) -> Iterator[Sample]:
-    """One sample for each row of a wallet or symbol scope, in the answer's order."""
+#: asset -> its wallet's fields
+Totals = Mapping[str, Mapping[str, Decimal]]
+
+
+def samples(snapshot: Snapshot, scope: Scope, totals: Totals | None = None) -> Iterator[Sample]:
+    """One sample for each row of the scope, in the answer's order.
+
+    `totals`: of the account's wallet, for rows of another feed than that.
+    """
     if scope is Scope.WALLET:
         listed = _listed(snapshot)
         for wallet in snapshot.wallets:
             yield _wallet_sample(snapshot.account, wallet, listed(wallet.base_asset))
-    else:
+    elif scope is Scope.SYMBOL:
         wallets = _totals(snapshot.wallets)
         for row in snapshot.symbols:
             yield _symbol_sample(snapshot.account, row, wallets.get(row.base_asset, {}))
+    else:
+        for position in snapshot.positions:
+            asset_fields = (totals or {}).get(position.base_asset, {})
+            yield _position_sample(snapshot.account, position, asset_fields)
 
 
 #: a row's labels -> its samples; several only where the answer has several rows of one name
@@ -51,15 +64,22 @@ def by_row(found: Iterable[Sample]) -> ByRow:
     return rows
 
 
-def account_sample(account: AccountState, now: datetime) -> Sample:
-    """The account's own sample, which exists without a snapshot too."""
-    age = None
-    if account.last_snapshot_at is not None:
-        age = seconds(now - account.last_snapshot_at)
-    failures = Decimal(account.poll_failures)
+def account_sample(account: AccountState, feed: str, now: datetime) -> Sample:
+    """The sample of one feed of an account, which exists without a snapshot too."""
+    state, age = account.feed(feed), None
+    if state.last_snapshot_at is not None:
+        age = seconds(now - state.last_snapshot_at)
+    failures = Decimal(state.poll_failures)
     values = {"snapshot_age": age, "poll_failures": failures}
     shown = {name: value for name, value in values.items() if value is not None}
-    return Sample(labels={"account": account.name}, values=values, fields=shown)
+    return Sample(labels={"account": account.name, "feed": feed}, values=values, fields=shown)
+
+
+def fresh_totals(account: AccountState, now: datetime, *, longest: timedelta) -> Totals:
+    """The wallets of an account that were read well, and not longer ago than `longest`."""
+    return {
+        asset: seen.fields for asset, seen in account.totals.items() if now - seen.at <= longest
+    }
 
 
 def seconds(duration: timedelta) -> Decimal:
@@ -68,9 +88,9 @@ def seconds(duration: timedelta) -> Decimal:
     return Decimal(microseconds) / Decimal(1_000_000)
 
 
-def _wallet_sample(account: str, wallet: WalletRow, listed: Decimal | None) -> Sample:
-    fields = wallet.fields
-    values = {
+def wallet_values(fields: Mapping[str, Decimal], listed: Decimal | None) -> Values:
+    """What the names of a wallet stand for; `listed` is the margin of all its rows, where known."""
+    return {
         **dict.fromkeys(WALLET_FIELDS),
         **fields,
         "margin_ratio": _ratio(fields.get("total_blocked_balance"), fields.get("total_balance")),
@@ -79,19 +99,28 @@ def _wallet_sample(account: str, wallet: WalletRow, listed: Decimal | None) -> S
         ),
         "unlisted_margin": _minus(fields.get("total_blocked_balance"), listed),
     }
-    labels = {"account": account, "base_asset": wallet.base_asset}
-    return Sample(labels=labels, values=values, fields=fields)
 
 
-def _symbol_sample(account: str, row: SymbolRow, wallet: Mapping[str, Decimal]) -> Sample:
-    blocked = row.fields.get("blocked_balance")
-    values = {
+def symbol_values(fields: Mapping[str, Decimal], wallet: Mapping[str, Decimal]) -> Values:
+    """What the names of a symbol row stand for; `wallet` has its asset's totals."""
+    blocked = fields.get("blocked_balance")
+    return {
         **dict.fromkeys((*SYMBOL_FIELDS, *WALLET_FIELDS)),
         **wallet,
-        **row.fields,
+        **fields,
         "margin_ratio": _ratio(blocked, wallet.get("total_balance")),
         "concentration": _ratio(blocked, wallet.get("total_blocked_balance")),
     }
+
+
+def _wallet_sample(account: str, wallet: WalletRow, listed: Decimal | None) -> Sample:
+    labels = {"account": account, "base_asset": wallet.base_asset}
+    values = wallet_values(wallet.fields, listed)
+    return Sample(labels=labels, values=values, fields=wallet.fields)
+
+
+def _symbol_sample(account: str, row: SymbolRow, wallet: Mapping[str, Decimal]) -> Sample:
+    values = symbol_values(row.fields, wallet)
     labels = {
         "account": account,
         "base_asset": row.base_asset,
@@ -99,6 +128,16 @@ def _symbol_sample(account: str, row: SymbolRow, wallet: Mapping[str, Decimal]) 
         "exchange": row.exchange,
     }
     return Sample(labels=labels, values=values, fields={**wallet, **row.fields})
+
+
+def _position_sample(account: str, row: PositionRow, totals: Mapping[str, Decimal]) -> Sample:
+    figures = risk.figures(row)
+    known = {name: value for name, value in figures.items() if value is not None}
+    return Sample(
+        labels={"account": account, **row.labels},
+        values={**dict.fromkeys(WALLET_FIELDS), **totals, **figures},
+        fields={**totals, **known},
+    )
 
 
 def _totals(wallets: Iterable[WalletRow]) -> dict[str, Mapping[str, Decimal]]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from alerting.engine import lifecycle
+from alerting.engine.feeds import SCOPES, Scope
 from alerting.engine.finding import Finding
 from alerting.engine.identity import fingerprint
 from alerting.engine.lifecycle import Change, Trust
@@ -14,6 +15,7 @@ from alerting.engine.model import Alert, ChangeReason, Level, Severity, State, T
 from alerting.engine.presence import GONE_AFTER, RowKey
 from alerting.engine.rules import Flapping
 
+_SYMBOL_ROW = SCOPES[Scope.SYMBOL].label_set
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 # How many things the flaws of one episode may touch and each be news; a bound for the state file.
@@ -39,7 +41,7 @@ class WorkingSet:
         return {
             (labels["base_asset"], labels["symbol"], labels["exchange"])
             for alert in self.alerts.values()
-            if "symbol" in (labels := alert.labels) and alert.state is not State.INACTIVE
+            if (labels := alert.labels).keys() == _SYMBOL_ROW and alert.state is not State.INACTIVE
         }
 
     def known(self, rule: str, labels: Mapping[str, str]) -> Alert | None:
@@ -80,32 +82,37 @@ class WorkingSet:
             changes += [change] if change else []
         self._store_changes(alert, levels, changes)
         self._note_touched(fp, alert, finding.touched)
+        self._note_remedies(fp, finding)
 
     def touch(self, alert: Alert) -> None:
         """Its row is there, though it cannot be judged: it is not missing."""
-        self.alerts[alert.fingerprint] = replace(alert, missed=0)
+        self.alerts[alert.fingerprint] = replace(alert, missed=0, remedies=())
 
     def count_missing_rows(
         self,
         rule: str,
         present: Collection[frozenset[tuple[str, str]]],
         trust_of: Callable[[Mapping[str, str]], Trust],
+        *,
+        liquidated: Collection[str] = (),
     ) -> None:
         """A snapshot has these rows: end the alerts whose row is gone."""
         for alert in self.of_rule(rule):
             if frozenset(alert.labels.items()) in present:
                 continue
             if trust_of(alert.labels) is Trust.SUSPECT:
+                self.alerts[alert.fingerprint] = replace(alert, remedies=())
                 continue
-            missed = replace(alert, missed=alert.missed + 1)
+            missed = replace(alert, missed=alert.missed + 1, remedies=())
             self.alerts[alert.fingerprint] = missed
             if missed.missed >= GONE_AFTER:
-                self.end(missed, ChangeReason.GONE)
+                took = alert.labels["symbol"] in liquidated
+                self.end(missed, ChangeReason.LIQUIDATED if took else ChangeReason.GONE)
 
     def end_asset(self, assets: Collection[str]) -> None:
         """Settlement assets are gone for good: so are the alerts about them and their symbols."""
         for alert in list(self.alerts.values()):
-            if alert.labels.get("base_asset") in assets:
+            if alert.labels.get("base_asset") in assets and "side" not in alert.labels:
                 self.end(alert, ChangeReason.GONE)
 
     def match_thresholds(self, alert: Alert, wanted: Collection[Severity]) -> None:
@@ -131,10 +138,10 @@ class WorkingSet:
             changes += [change] if change else []
         self._store_changes(alert, levels, changes)
 
-    def move_flips(self, unseen: timedelta) -> None:
-        """Time that was not seen settles nothing: for flapping, it did not pass."""
+    def move_flips(self, unseen: timedelta, *, of: Callable[[Alert], bool]) -> None:
+        """Time that was not seen settles nothing: for flapping of these alerts, it did not pass."""
         for fp, alert in self.alerts.items():
-            if alert.flips and unseen:
+            if alert.flips and unseen and of(alert):
                 self.alerts[fp] = replace(alert, flips=tuple(at + unseen for at in alert.flips))
 
     def update_flapping(self, flapping: Flapping | None) -> None:
@@ -161,7 +168,8 @@ class WorkingSet:
         if after.state is State.FIRING and after.severity is not None:
             after = replace(after, worst=max(after.worst or after.severity, after.severity))
         if before is State.FIRING and after.state is not State.FIRING:
-            after = replace(after, resolved_at=self.now, resolved_why=changes[-1].reason)
+            why = changes[-1].reason
+            after = replace(after, resolved_at=self.now, resolved_why=why, remedies=())
         stands = after.severity if after.state is State.FIRING else None
         if stands is not stood:
             after = replace(after, flips=(*after.flips, self.now))
@@ -184,6 +192,14 @@ class WorkingSet:
             self.alerts[fp] = (
                 replace(after, episode=self._next_episode(after)) if goes_on else after
             )
+
+    def _note_remedies(self, fp: str, finding: Finding) -> None:
+        """Of doubtful data nobody can say what would clear it."""
+        alert = self.alerts[fp]
+        good = alert.state is State.FIRING and finding.trust is Trust.GOOD
+        offers = finding.offers(alert.severity) if good and alert.severity else ()
+        if offers != alert.remedies:
+            self.alerts[fp] = replace(alert, remedies=offers)
 
     def _next_episode(self, alert: Alert) -> int:
         # never an old one's name again, though the clock was set back

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from alerting.engine.model import FailureKind
+from alerting.engine.snapshot import FailureKind
 from alerting.units import ZERO, rfc3339
 
 #: No pause lasts longer, whoever asks for it and whatever a clock says.
@@ -52,6 +52,12 @@ class SlidingWindow:
                 return False
             self._taken.append(now)
             return True
+
+    def room(self) -> int:
+        """How many requests `try_acquire` would take now."""
+        with self._lock:
+            self._forget()
+            return max(0, self._requests - len(self._taken))
 
     def wait_time(self) -> float:
         """Seconds until `try_acquire` finds room; 0.0 where it has room now."""
@@ -111,6 +117,9 @@ class Pace:
         monotonic: Callable[[], float] = time.monotonic,
         remembered: str | None = None,
     ) -> None:
+        #: at most so many requests in any window of this length
+        self.requests = requests
+        self.length = window
         self._host = host
         self._clock = clock
         self._monotonic = monotonic

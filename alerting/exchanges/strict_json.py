@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, NoReturn
 
-from alerting.engine.model import FailureKind
+from alerting.engine.snapshot import FailureKind
 from alerting.errors import AlertingError
 from alerting.redaction import clean
 
@@ -34,6 +34,12 @@ class AnswerError(AlertingError):
 
 class JsonNumber(str):
     """A JSON number as it was written, every digit kept."""
+
+    __slots__ = ()
+
+
+class Members(list[tuple[str, Any]]):
+    """A JSON object with every member as it was written, those of one name too."""
 
     __slots__ = ()
 
@@ -62,6 +68,33 @@ def loads(text: str) -> object:
 def loads_marked(text: str) -> object:
     """As `loads`, but a key that stands twice spoils only its own value, which is `TWICE`."""
     return _loads(text, marked)
+
+
+def loads_whole(text: str) -> object:
+    """As `loads`, with objects as `Members`: `dumps` writes them as they were."""
+    return _loads(text, Members)
+
+
+def dumps(value: object) -> str:
+    """JSON of what `loads_whole` gives; every number has the digits that it came with.
+
+    AnswerError where it is nested too deeply.
+    """
+    try:
+        return _written(value)
+    except RecursionError:
+        raise AnswerError(FailureKind.WRONG_SHAPE, "the answer is nested too deeply") from None
+
+
+def _written(value: object) -> str:
+    if isinstance(value, JsonNumber):
+        return str(value)
+    if isinstance(value, Members):
+        members = (f"{json.dumps(key)}:{_written(each)}" for key, each in value)
+        return f"{{{','.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    return json.dumps(value)
 
 
 def _loads(text: str, pairs: Pairs) -> object:

@@ -22,6 +22,7 @@ from alerting.engine.model import (
     Severity,
     State,
 )
+from alerting.engine.remedy import PERCENT, Action, Remedy
 from alerting.engine.rules import Rule
 from alerting.errors import Problem
 from alerting.messages.formats import TEMPLATES
@@ -122,7 +123,7 @@ def _check_annotations(
     from jinja2 import TemplateSyntaxError, meta
 
     row = SCOPES[rule.scope]
-    known = {*everywhere, *row.fields, *row.asset_fields, *row.labels, *rule.labels}
+    known = {*everywhere, *row.fields, *row.asset_fields, *row.shown, *row.labels, *rule.labels}
     problems = []
     for key, source in rule.annotations.items():
         try:
@@ -168,6 +169,10 @@ _FIRING = Item(
         episode=1,
         active_at=_NOW - timedelta(minutes=5),
         fired_at=_NOW - timedelta(minutes=4),
+        remedies=(
+            Remedy(action=Action.ADD_MARGIN, amount=Decimal("61.20"), unit="USDT"),
+            Remedy(action=Action.REDUCE, amount=Decimal(31), unit=PERCENT),
+        ),
     ),
     reason=Reason.FIRING,
     state=State.FIRING,

@@ -8,12 +8,15 @@ from __future__ import annotations
 import heapq
 import re
 import unicodedata
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from alerting.display import PLAIN, UNKNOWN, Display
-from alerting.engine.model import Item, State
+from alerting.engine.feeds import SCOPES, Scope
+from alerting.engine.model import Alert, Item, State
+from alerting.engine.remedy import Action, Remedy
 from alerting.units import EXACT, ZERO, format_duration, parse_instant, plain
 
 #: One alert as templates see it: plain str, Decimal, datetime, dict and None only.
@@ -29,10 +32,18 @@ _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\
 _BREAKS = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029")
 _NO_CHARACTERS = frozenset("\ufeff\ufffe\uffff")
 
+#: the word for what is over, and for what is over as the exchange took the position away
+RESOLVED, LIQUIDATED = "RESOLVED", "LIQUIDATED"
 #: Ends that are no recovery.
-_ENDINGS = {"gone": "position closed", "rule removed": "the rule was removed"}
+_ENDINGS = {
+    "gone": "position closed",
+    "liquidated": "position closed by the exchange",
+    "rule removed": "the rule was removed",
+}
 _MARKERS = {"critical": "🔴", "warning": "🟠", "info": "🔵"}
 _INSTANT = re.compile(r"\b[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?Z")
+#: of a position, and no amounts of its asset: a factor, and the coin that it is in
+_NO_AMOUNTS = frozenset({"leverage", "effective_leverage", "position_size"})
 
 
 # ── foreign text ────────────────────────────────────────────────────────────
@@ -122,6 +133,31 @@ def _past(at: datetime, now: datetime) -> str:
     return ago(min(at, now), now=now)
 
 
+# ── what to do ──────────────────────────────────────────────────────────────
+
+
+def remedy(offer: Remedy, *, show: Display = PLAIN) -> Data:
+    """Give one thing that would clear an alert as data: action, amount, unit and text."""
+    unit, amount = clean_name(offer.unit), show.money(offer.amount)
+    texts = {
+        Action.DEPOSIT: f"deposit {amount} {unit}",
+        Action.ADD_MARGIN: f"add {amount} {unit} margin",
+        Action.REDUCE: f"close {amount} {unit}",
+    }
+    return {
+        "action": offer.action.value,
+        "amount": offer.amount,
+        "unit": unit,
+        "text": texts[offer.action],
+    }
+
+
+def to_clear(offers: Iterable[Remedy], *, show: Display = PLAIN) -> str:
+    """Say what would clear an alert: "to clear: deposit 80.00 USDT", or nothing."""
+    texts = [remedy(each, show=show)["text"] for each in offers]
+    return f"to clear: {', or '.join(texts)}" if texts else ""
+
+
 # ── alerts ──────────────────────────────────────────────────────────────────
 
 
@@ -132,6 +168,7 @@ def describe(item: Item, *, now: datetime, show: Display = PLAIN) -> Data:
     """
     alert, resolved = item.alert, item.state is State.RESOLVED
     why = alert.resolved_why if resolved else None
+    offers = () if resolved else alert.remedies
     # both come out of the state file in the order of their names, and so do they together
     shown = heapq.merge(alert.extra_labels.items(), alert.labels.items(), key=lambda pair: pair[0])
     labels = {clean_name(name): clean_name(text) for name, text in shown}
@@ -145,7 +182,7 @@ def describe(item: Item, *, now: datetime, show: Display = PLAIN) -> Data:
         "percent": alert.percent,
         "flapping": item.flapping,
         "detail": fit_lines(_with_instants(show, clean(alert.detail, multiline=True))),
-        "values": {clean_name(name): _exact(number) for name, number in alert.values.items()},
+        "values": _values(alert),
         "annotations": dict(alert.annotations),
         "state": item.state.value,
         "reason": item.reason.value,
@@ -163,9 +200,17 @@ def describe(item: Item, *, now: datetime, show: Display = PLAIN) -> Data:
         "fired_at": alert.fired_at,
         "resolved_at": alert.resolved_at if resolved else None,
         "moved": "",
+        "remedies": [remedy(each, show=show) for each in offers],
+        "to_clear": to_clear(offers, show=show),
     }
     data["moved"] = _moved(show, data, alert.judged_at)
     return data | _phrases(show, data, now)
+
+
+def _values(alert: Alert) -> dict[str, Decimal | None]:
+    """The fields of its row; a figure of a position that has no value now is None."""
+    blank = dict.fromkeys(SCOPES[Scope.POSITION].shown) if "side" in alert.labels else {}
+    return blank | {clean_name(name): _exact(number) for name, number in alert.values.items()}
 
 
 def _with_instants(show: Display, text: str) -> str:
@@ -188,14 +233,15 @@ def _exact(number: Decimal | None) -> Decimal | None:
 def _phrases(show: Display, alert: Data, now: datetime) -> Data:
     labels = alert["labels"]
     subject = labels.get("symbol") or labels.get("base_asset") or ""
-    name = " ".join(filter(None, (alert["rule"], labels.get("symbol") or _unpriced(alert))))
-    resolved = alert["state"] == "resolved"
+    whose = " ".join(filter(None, (labels.get("symbol"), labels.get("side"))))
+    name = " ".join(filter(None, (alert["rule"], whose or _unpriced(alert))))
+    resolved, lost = alert["state"] == "resolved", alert["why"] == "liquidated"
     return {
-        "marker": "✅" if resolved else _MARKERS.get(alert["severity"], "⚪"),
+        "marker": "✅" if resolved and not lost else _MARKERS.get(alert["severity"], "⚪"),
         "subject": subject,
         "name": name,
         "label_line": " · ".join(f"{key} {text}" for key, text in labels.items()),
-        "status": "RESOLVED" if resolved else str(alert["severity"]).upper(),
+        "status": LIQUIDATED if lost else RESOLVED if resolved else alert["severity"].upper(),
         "change": _change(alert),
         "headline": f"{name}: {_brief(show, alert)}",
         "short": _short(show, alert, name),
@@ -212,7 +258,7 @@ def _unpriced(alert: Data) -> str:
 
 
 def _unit(alert: Data) -> str:
-    if alert["percent"]:
+    if alert["percent"] or alert["expression"] in _NO_AMOUNTS:
         return ""
     return str(alert["labels"].get("base_asset", ""))
 
@@ -222,7 +268,8 @@ def _amount(show: Display, alert: Data, key: str, *, unit: bool = False) -> str:
     text = show.number(
         alert[key], percent=percent, apart_from=alert["threshold"] if key == "value" else None
     )
-    return f"{text} {_unit(alert)}".strip() if unit and not percent else text
+    counts = unit and not percent and alert[key] is not None and alert[key].is_finite()
+    return f"{text} {_unit(alert)}".strip() if counts else text
 
 
 def _gap(show: Display, alert: Data) -> str:
@@ -261,9 +308,10 @@ def _moved(show: Display, alert: Data, judged_at: datetime | None) -> str:
     if value == before:
         # what was not read since is not said to be unchanged
         return f"unchanged in {_rough(seen_for)}" if seen_for > ZERO else "not read since"
-    gap = show.difference(EXACT.subtract(value, before), percent=alert["percent"])
+    gap = EXACT.subtract(value, before)
+    by = f" {show.difference(gap, percent=alert['percent'])}" if gap.is_finite() else ""
     within = f" in {_rough(seen_for)}" if seen_for > ZERO else ""
-    return f"{'up' if value > before else 'down'} {gap}{within}"
+    return f"{'up' if value > before else 'down'}{by}{within}"
 
 
 def _brief(show: Display, alert: Data) -> str:
@@ -351,7 +399,7 @@ def _clears(alert: Data, clear: str) -> str:
 
 def _share(show: Display, alert: Data) -> str:
     """Put the distance in percent of the threshold; of percentages there are points already."""
-    if not alert["threshold"] or alert["percent"]:
+    if not alert["threshold"] or alert["percent"] or alert["distance"].is_infinite():
         return ""
     share = EXACT.divide(abs(alert["distance"]), abs(alert["threshold"]))
     return f" ({show.percent(share)})"

@@ -25,8 +25,8 @@ def title(context: Data) -> str:
 def row(alert: Data) -> str:
     """One alert, in a line."""
     change = f" ({alert['change']})" if alert["change"] else ""
-    parts = [f"{alert['status']}{change} {alert['name']}: {alert['level']}", alert["since"]]
-    parts.append(f"id {alert['id']}")
+    parts = [f"{alert['status']}{change} {alert['name']}: {alert['level']}", alert["to_clear"]]
+    parts += [alert["since"], f"id {alert['id']}"]
     return "; ".join(filter(None, parts))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alerting.display import PLAIN, UNKNOWN, Display
-from alerting.engine.model import Notification, State
+from alerting.engine.model import ChangeReason, Notification, State
 from alerting.messages import formats, phrases, plain
 from alerting.messages.formats import (
     PAGE_LIMIT,
@@ -307,7 +307,7 @@ def context_of(
         "more": 0,
         "reason": notification.reason.value,
         "severity": severity,
-        "status": "RESOLVED" if _is_over(notification) else severity.upper(),
+        "status": _status(notification, severity),
         "observed_at": notification.observed_at,
         "maybe_repeat": maybe_repeat,
         "now": now,
@@ -315,8 +315,12 @@ def context_of(
     }
 
 
-def _is_over(notification: Notification) -> bool:
-    return all(item.state is State.RESOLVED for item in notification.items)
+def _status(notification: Notification, severity: str) -> str:
+    """The word that all of it comes under."""
+    if any(item.state is not State.RESOLVED for item in notification.items):
+        return severity.upper()
+    lost = any(item.alert.resolved_why is ChangeReason.LIQUIDATED for item in notification.items)
+    return phrases.LIQUIDATED if lost else phrases.RESOLVED
 
 
 def _message(
@@ -336,7 +340,7 @@ def _message(
         format=fmt,
         severity=notification.severity.value,
         maybe_repeat=maybe_repeat,
-        resolved=_is_over(notification),
+        resolved=_status(notification, "") == phrases.RESOLVED,
         key=_key(notification),
         thread=f"{worst.id}.{worst.episode}",
     )

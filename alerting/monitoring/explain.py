@@ -11,7 +11,7 @@ from typing import Protocol
 
 from alerting.display import PLAIN, Display
 from alerting.engine import routing
-from alerting.engine.feeds import Scope
+from alerting.engine.feeds import FEED_OF, PASSING, POSITIONS, WALLET, Scope
 from alerting.engine.identity import fingerprint
 from alerting.engine.model import PROGRAM, Alert, Level, Memory, Notified, Severity, State
 from alerting.engine.rules import (
@@ -25,9 +25,11 @@ from alerting.engine.rules import (
     classify,
 )
 from alerting.engine.samples import Sample, account_sample, samples
+from alerting.engine.snapshot import Snapshot
 from alerting.errors import UsageError
-from alerting.exchanges.coinswitch import answers
-from alerting.exchanges.strict_json import AnswerError
+from alerting.exchanges.coinswitch.recorded import snapshot_of
+from alerting.messages.phrases import to_clear
+from alerting.monitoring.looking_back import RecordedPolls, SeenBack, past_of
 from alerting.store.history import PastChange, PastMessage, RecordedPoll
 from alerting.terminal import count
 from alerting.units import EXACT, format_duration, rfc3339
@@ -41,14 +43,14 @@ _ZONES = {
 }
 
 
-class ExplainStore(Protocol):
+class ExplainStore(RecordedPolls, Protocol):
     """What is asked of the state file; each method raises StoreError if it cannot be read."""
 
     def memory(self, account: str) -> Memory:
         """What is remembered of an account."""
 
-    def last_poll(self, account: str, *, at: datetime) -> RecordedPoll | None:
-        """The last recorded poll of an account up to an instant that gave a body."""
+    def last_poll(self, account: str, *, at: datetime, feed: str) -> RecordedPoll | None:
+        """The last recorded poll of a feed up to an instant that gave a body."""
 
     def transitions(self, fingerprint: str, *, until: datetime, most: int) -> Sequence[PastChange]:
         """The last changes of an alert's levels up to an instant, oldest first."""
@@ -88,16 +90,19 @@ def explain(ruleset: Ruleset, store: ExplainStore, question: Question) -> Iterat
         raise UsageError(f"no rule or alert {question.rule!r}; there are the rules {names}")
     if not rule.enabled:
         yield f"Rule {rule.name} is parked (enabled: false): it is not judged."
-    if question.symbol is not None and rule.scope is not Scope.SYMBOL:
+    if question.symbol is not None and rule.scope not in PASSING:
         raise UsageError(f"--symbol: rule {rule.name} is per {rule.scope.value}")
     told_any = False
     for account in ruleset.accounts:
         if not rule.accounts.matches(account):
             continue
         memory = store.memory(account)
-        for sample, seen_at in _samples(store, rule, memory, question):
+        at = None if question.present else question.at
+        past = past_of(ruleset, rule, store, memory, at=at)
+        for sample, seen_at in _samples(ruleset, store, rule, memory, question):
             told_any = True
-            yield from _Answer(ruleset, rule, store, question).lines(memory, sample, seen_at)
+            seen = SeenBack(ruleset, rule, past, sample, at=seen_at)
+            yield from _Answer(ruleset, rule, store, question).lines(memory, seen, seen_at)
             yield ""
     if not told_any:
         yield (
@@ -123,31 +128,39 @@ def _is_asked(question: Question, rule: str, labels: Mapping[str, str]) -> bool:
 
 
 def _samples(
-    store: ExplainStore, rule: Rule, memory: Memory, question: Question
+    ruleset: Ruleset, store: ExplainStore, rule: Rule, memory: Memory, question: Question
 ) -> Iterator[tuple[Sample, datetime]]:
     if rule.scope is Scope.ACCOUNT:
-        sample = account_sample(memory.account, question.at)
-        if _is_asked(question, rule.name, sample.labels):
-            yield sample, question.at
+        for feed in ruleset.feeds_of(memory.account.name):
+            sample = account_sample(memory.account, feed, question.at)
+            if _is_asked(question, rule.name, sample.labels):
+                yield sample, question.at
         return
-    poll = store.last_poll(memory.account.name, at=question.at)
-    if poll is None or poll.body is None:
+    feed = FEED_OF[rule.scope]
+    snapshot = _recorded(store, memory.account.name, feed, question.at)
+    if snapshot is None:
         return
-    try:
-        snapshot = answers.parse_wallet(
-            poll.body.encode("utf-8", "surrogatepass"),
-            account=poll.account,
-            observed_at=poll.at,
-        )
-    except AnswerError:
-        return
+    wallet = snapshot if feed == WALLET else None
+    if wallet is None:
+        wallet = _recorded(store, memory.account.name, WALLET, question.at)
+    fresh = wallet is not None and question.at - wallet.observed_at <= ruleset.blind_after
+    totals = {row.base_asset: row.fields for row in wallet.wallets} if wallet and fresh else {}
     with decimal.localcontext(EXACT):
-        rows = list(samples(snapshot, rule.scope))
+        rows = list(samples(snapshot, rule.scope, totals))
     for sample in rows:
         wanted = question.symbol is None or sample.labels.get("symbol") == question.symbol
         wanted = wanted and _is_asked(question, rule.name, sample.labels)
         if wanted and rule.applies_to(sample.labels):
-            yield sample, poll.at
+            yield sample, snapshot.observed_at
+
+
+def _recorded(store: ExplainStore, account: str, feed: str, at: datetime) -> Snapshot | None:
+    """The last recorded snapshot of a feed; None: there is none, or it cannot be read any more."""
+    poll = store.last_poll(account, at=at, feed=feed)
+    if poll is None or poll.body is None:
+        return None
+    rates = store.last_poll(account, at=at, feed="instruments") if feed == POSITIONS else None
+    return snapshot_of(feed, poll.body, rates.body if rates else None, account=account, at=poll.at)
 
 
 class _Told:
@@ -223,8 +236,9 @@ class _Answer(_Told):
         self.rule = rule
         self.percent = rule.percent
 
-    def lines(self, memory: Memory, sample: Sample, seen_at: datetime) -> Iterator[str]:
+    def lines(self, memory: Memory, seen: SeenBack, seen_at: datetime) -> Iterator[str]:
         """Value, levels, what happened lately, and what was or was not sent."""
+        sample = seen.sample
         fp = fingerprint(self.rule.name, sample.labels)
         alert = memory.alerts.get(fp) if self.question.present else None
         alert = alert or Alert(rule=self.rule.name, labels=sample.labels)
@@ -233,9 +247,13 @@ class _Answer(_Told):
         yield f"{self.rule.name}  {'/'.join(sample.labels.values())}  (id {alert.id})"
         number = self._shown(value)
         yield f"  value      {self.rule.value.text} = {number}   (seen {_time(seen_at)})"
+        yield from seen.lines()
         yield from self._when(sample)
         for threshold in self.rule.thresholds:
             yield self._level(alert, threshold, value)
+        if alert.remedies:
+            offers = to_clear(alert.remedies, show=self.question.display)
+            yield f"  to clear   {offers.removeprefix('to clear: ')}"
         yield from self._changes(fp)
         if self.question.present:
             yield from self._routing(memory, alert, at_worst=self.rule.thresholds[-1].severity)
@@ -310,7 +328,9 @@ def _possible(ruleset: Ruleset, name: str) -> Iterator[tuple[str, dict[str, str]
             for rule in ruleset.rules:
                 yield account, {"account": account, "undefined_rule": rule.name}
     else:
-        yield from ((account, {"account": account}) for account in ruleset.accounts)
+        for account in ruleset.accounts:
+            for feed in ruleset.feeds_of(account):
+                yield account, {"account": account, "feed": feed}
 
 
 class _BuiltinAnswer(_Told):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from alerting.engine.feeds import WALLET
 from alerting.engine.model import AccountState
 from alerting.engine.rules import DELIVERY_FAILING, Ruleset
 from alerting.store.outbox import ReceiverStatus
@@ -68,6 +69,8 @@ class Health:
     receivers: Mapping[str, ReceiverStatus] = field(default_factory=dict)
     #: every receiver of the rules file -> what is wrong with it; None: nothing
     failing: Mapping[str, str | None] = field(default_factory=dict)
+    #: account -> the feeds that it is judged by
+    feeds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: what only a daemon knows: loops that do not get on
     stalled: Sequence[str] = ()
     #: why the state file cannot be used
@@ -83,13 +86,15 @@ class Health:
     def of_accounts(self, *, read_since: datetime) -> Iterator[Problem]:
         """Accounts that were not read since then, or not by the last poll."""
         for name, account in self.accounts.items():
-            last = account.last_snapshot_at
-            if last is None:
-                yield Problem(trouble=Trouble.NEVER_READ, about=(name,))
-            elif account.poll_failures:
-                yield Problem(trouble=Trouble.POLL_FAILED, about=(name,))
-            elif last < read_since:
-                yield Problem(trouble=Trouble.READ_LONG_AGO, about=(name, rfc3339(last)))
+            for feed in self.feeds.get(name, (WALLET,)):
+                state, about = account.feed(feed), name if feed == WALLET else f"{name} {feed}"
+                last = state.last_snapshot_at
+                if last is None:
+                    yield Problem(trouble=Trouble.NEVER_READ, about=(about,))
+                elif state.poll_failures:
+                    yield Problem(trouble=Trouble.POLL_FAILED, about=(about,))
+                elif last < read_since:
+                    yield Problem(trouble=Trouble.READ_LONG_AGO, about=(about, rfc3339(last)))
 
     def of_receivers(self, *, waiting_since: datetime) -> Iterator[Problem]:
         """Receivers that fail, or for which a message has waited since before then."""
@@ -121,6 +126,7 @@ def look(
         failing = failing_receivers(ruleset, store, now=now, overdue=overdue)
     return Health(
         accounts=accounts,
+        feeds={name: ruleset.feeds_of(name) for name in accounts},
         receivers=receivers,
         failing={name: failing.get(name) for name in ruleset.receivers},
     )

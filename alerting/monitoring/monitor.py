@@ -169,7 +169,9 @@ class Monitoring:
         if wrong is not None:
             log.debug("no heartbeat: %s", wrong)
             return
-        heartbeat.ping_if_due(self._config, since=self._clock() - self._config.poll.patience)
+        heartbeat.ping_if_due(
+            self._config, since=self._clock() - self._config.poll.longest_patience
+        )
 
     def _write(self) -> bool:
         if self._metrics_file is None:

@@ -12,10 +12,14 @@ from datetime import datetime
 from decimal import Decimal
 
 from alerting.engine import samples
-from alerting.engine.feeds import Scope
-from alerting.engine.model import AccountState, Direction, Severity, Snapshot
+from alerting.engine.feeds import FEED_OF, Scope
+from alerting.engine.lifecycle import Trust
+from alerting.engine.model import AccountState, Direction, Severity
+from alerting.engine.over_time import Lookout
 from alerting.engine.rules import Rule, Ruleset, Threshold, Zone, classify
 from alerting.engine.samples import Sample
+from alerting.engine.series import Past
+from alerting.engine.snapshot import Snapshot
 from alerting.units import EXACT
 
 
@@ -49,40 +53,69 @@ class Reach:
 
 
 def reaches(
-    ruleset: Ruleset, accounts: Iterable[AccountState], *, now: datetime
+    ruleset: Ruleset,
+    accounts: Iterable[AccountState],
+    *,
+    now: datetime,
+    pasts: Mapping[str, Past] | None = None,
 ) -> tuple[Reach, ...]:
-    """Every rule of the file, in its order, over what was last read of the accounts."""
+    """Every rule of the file, in its order, over what was last read of the accounts.
+
+    `pasts` has what is remembered of each, for the rules that look back.
+    """
     known = [account for account in accounts if account.name in ruleset.accounts]
     with decimal.localcontext(EXACT):
-        return tuple(_reach(rule, known, now) for rule in ruleset.rules)
+        return tuple(_reach(rule, ruleset, known, now, pasts or {}) for rule in ruleset.rules)
 
 
-def _reach(rule: Rule, accounts: list[AccountState], now: datetime) -> Reach:
-    found = [
-        sample
-        for account in accounts
-        if rule.enabled and rule.accounts.matches(account.name)
-        for sample in _samples(account, rule.scope, now)
-        if rule.applies_to(sample.labels)
-    ]
+def _reach(
+    rule: Rule,
+    ruleset: Ruleset,
+    accounts: list[AccountState],
+    now: datetime,
+    pasts: Mapping[str, Past],
+) -> Reach:
+    found: list[Sample] = []
+    for account in accounts:
+        if not (rule.enabled and rule.accounts.matches(account.name)):
+            continue
+        seen_at = now
+        if rule.scope in FEED_OF:
+            seen_at = account.feed(FEED_OF[rule.scope]).last_snapshot_at or now
+        past = pasts.get(account.name, Past())
+        lookout = Lookout(past, now=seen_at, patience=ruleset.blind_after)
+        found += [
+            lookout.judged(rule, [sample], Trust.GOOD)[0]
+            for sample in samples_of(ruleset, account, rule.scope, now)
+            if rule.applies_to(sample.labels)
+        ]
     rows = [row for sample in found if (row := _row(rule, sample)) is not None]
     worst = max(rows, key=lambda row: row.badness, default=None)
     return Reach(rule=rule, rows=len(found), worst=worst)
 
 
-def _samples(account: AccountState, scope: Scope, now: datetime) -> Iterator[Sample]:
+def samples_of(
+    ruleset: Ruleset, account: AccountState, scope: Scope, now: datetime
+) -> Iterator[Sample]:
+    """What the rules of a scope are judged by, of what was last read of an account."""
     if scope is Scope.ACCOUNT:
-        yield samples.account_sample(account, now)
-    elif account.last_snapshot_at is not None:
-        yield from samples.samples(_last_read(account, account.last_snapshot_at), scope)
+        for feed in ruleset.feeds_of(account.name):
+            yield samples.account_sample(account, feed, now)
+        return
+    at = account.feed(FEED_OF[scope]).last_snapshot_at
+    if at is not None:
+        totals = samples.fresh_totals(account, now, longest=ruleset.blind_after)
+        yield from samples.samples(last_read(account, at), scope, totals)
 
 
-def _last_read(account: AccountState, at: datetime) -> Snapshot:
+def last_read(account: AccountState, at: datetime) -> Snapshot:
+    """What was last read of all feeds."""
     return Snapshot(
         account=account.name,
         observed_at=at,
         wallets=account.wallets,
         symbols=tuple(each.row for each in account.rows),
+        positions=tuple(each.row for each in account.positions),
     )
 
 

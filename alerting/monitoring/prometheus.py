@@ -10,9 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.feeds import (
+    POSITION_FIELDS,
+    POSITION_FIGURES,
+    SYMBOL_FIELDS,
+    WALLET,
+    WALLET_FIELDS,
+)
 from alerting.engine.integrity import row_labels
 from alerting.engine.model import Alert, Severity, State
+from alerting.engine.risk import figures as figures_of
 from alerting.monitoring.overview import Overview
 
 #: what a scraper is told that it gets
@@ -45,6 +52,7 @@ def render(view: Overview, *, version: str) -> str:
         *_accounts(view),
         *_wallets(view),
         *_symbols(view),
+        *_positions(view),
         *_alerts(view),
         *_receivers(view),
     ]
@@ -56,27 +64,31 @@ def render(view: Overview, *, version: str) -> str:
 
 def _accounts(view: Overview) -> Iterator[_Family]:
     accounts = view.health.accounts
-    seen = {
-        name: state.last_snapshot_at
-        for name, state in accounts.items()
+    feeds = [
+        ({"account": name, "feed": feed}, account.feed(feed))
+        for name, account in accounts.items()
+        for feed in view.health.feeds.get(name, (WALLET,))
+    ]
+    seen = [
+        (labels, state.last_snapshot_at)
+        for labels, state in feeds
         if state.last_snapshot_at is not None
-    }
-    failures = {name: state.poll_failures for name, state in accounts.items()}
+    ]
     evaluated = {name: at for name, at in view.evaluated.items() if name in accounts}
     yield _Family(
         "alerting_last_snapshot_timestamp_seconds",
-        "When the account's wallet was last read; absent until it was read once.",
-        _per("account", {name: at.timestamp() for name, at in seen.items()}),
+        "When the feed was last read; absent until it was read once.",
+        [(labels, at.timestamp()) for labels, at in seen],
     )
     yield _Family(
         "alerting_snapshot_age_seconds",
-        "Time since the account's wallet was last read; absent until it was read once.",
-        _per("account", {name: _age(at, view.now) for name, at in seen.items()}),
+        "Time since the feed was last read; absent until it was read once.",
+        [(labels, _age(at, view.now)) for labels, at in seen],
     )
     yield _Family(
         "alerting_consecutive_poll_failures",
-        "Polls of the account that failed since one last gave a snapshot.",
-        _per("account", failures),
+        "Polls of the feed that failed since one last gave a snapshot.",
+        [(labels, state.poll_failures) for labels, state in feeds],
     )
     yield _Family(
         "alerting_last_evaluation_timestamp_seconds",
@@ -111,6 +123,26 @@ def _symbols(view: Overview) -> Iterator[_Family]:
         f"Symbol rows that are not exposed, because {MOST_VALUES} others are.",
         [({}, max(0, len(rows) - MOST_VALUES))],
     )
+
+
+def _positions(view: Overview) -> Iterator[_Family]:
+    rows = [
+        ({"account": state.name, **each.row.labels}, _finite(figures_of(each.row)))
+        for state in view.health.accounts.values()
+        for each in state.positions
+    ]
+    for name in (*POSITION_FIELDS, *POSITION_FIGURES):
+        text = f"{name} of the position when it was last read; docs/risk.md says what it is."
+        yield _Family(f"alerting_position_{name}", text, _of_field(rows[:MOST_VALUES], name))
+    yield _Family(
+        "alerting_positions_omitted",
+        f"Positions that are not exposed, because {MOST_VALUES} others are.",
+        [({}, max(0, len(rows) - MOST_VALUES))],
+    )
+
+
+def _finite(figures: Mapping[str, Decimal | None]) -> dict[str, Decimal]:
+    return {name: value for name, value in figures.items() if value is not None}
 
 
 def _of_field(

@@ -9,7 +9,10 @@ from decimal import Decimal
 
 from alerting.config.settings import Config
 from alerting.display import Display
+from alerting.engine.feeds import WALLET, in_order
 from alerting.engine.model import AccountState, Alert, Direction, Severity, Silence, State
+from alerting.engine.risk import figures as figures_of
+from alerting.messages.phrases import to_clear
 from alerting.monitoring.nearest import Reach
 from alerting.monitoring.overview import Overview, threshold_of
 from alerting.terminal import Paint, fit, table
@@ -36,8 +39,15 @@ def as_text(
 def _lines(view: Overview, config: Config, paint: Paint, columns: int | None) -> list[str]:
     lines = [paint("ACCOUNTS", "dim")]
     accounts = view.health.accounts.values()
-    lines += table([_account_row(state, view, config, paint) for state in accounts])
+    lines += table(
+        [
+            _feed_row(state, feed, view, config, paint)
+            for state in accounts
+            for feed in view.health.feeds.get(state.name, (WALLET,))
+        ]
+    )
     lines += table(_wallet_rows(accounts, config.display))
+    lines += table(_position_rows(accounts, config.display))
     lines += [paint(line, "dim") for line in table(view.sparklines)]
     if view.reaches:
         lines += ["", paint("RULES", "dim")]
@@ -47,7 +57,8 @@ def _lines(view: Overview, config: Config, paint: Paint, columns: int | None) ->
     pending = len(view.alerts) - firing
     lines += ["", paint(f"ALERTS  {firing} firing, {pending} pending", "dim")]
     rows = [_alert_row(alert, view, config.display, paint) for alert in view.alerts]
-    lines += table([_narrowed_alert(row, columns) for row in rows])
+    rows = [_narrowed_alert(row, columns) for row in rows]
+    lines += _with_remedies(view.alerts, table(rows), config.display)
     if not view.alerts:
         lines.append("  none")
     lines += ["", paint("OUTBOX", "dim")]
@@ -56,6 +67,16 @@ def _lines(view: Overview, config: Config, paint: Paint, columns: int | None) ->
         lines += ["", paint("SILENCES", "dim")]
         lines += table([_silence_row(silence, view.now) for silence in view.silences])
     return lines
+
+
+def _with_remedies(
+    alerts: Iterable[Alert], lines: Iterable[str], display: Display
+) -> Iterator[str]:
+    """Below an alert's line what would clear it: a narrow terminal has no room beside it."""
+    for alert, line in zip(alerts, lines, strict=True):
+        yield line
+        if alert.remedies:
+            yield f"    {to_clear(alert.remedies, show=display)}"
 
 
 def _narrowed(row: tuple[str, ...], columns: int | None) -> tuple[str, ...]:
@@ -80,26 +101,41 @@ def _narrowed_alert(row: tuple[str, ...], columns: int | None) -> tuple[str, ...
 
 
 def _silence_row(silence: Silence, now: datetime) -> tuple[str, ...]:
-    left = f"{_ago(now, silence.ends_at)} left"
+    left = f"{ago(now, silence.ends_at)} left"
     return (f"  {silence.id}", silence.typed, left, silence.reason, f"[{silence.author}]")
 
 
-def _account_row(
-    state: AccountState, view: Overview, config: Config, paint: Paint
+def _feed_row(
+    account: AccountState, feed: str, view: Overview, config: Config, paint: Paint
 ) -> tuple[str, ...]:
+    state = account.feed(feed)
+    name = f"  {account.name}" if feed == WALLET else f"  {account.name} {feed}"
     if state.first_polled_at is None:
-        return (f"  {state.name}", paint("never polled", "dim"), "")
+        return (name, paint("never polled", "dim"), "")
     seen = "no snapshot yet"
     if state.last_snapshot_at is not None:
         age = view.now - state.last_snapshot_at
         fresh = age < config.ruleset.blind_after
         seen = paint(
-            f"seen {_ago(state.last_snapshot_at, view.now)} ago", "ok" if fresh else "critical"
+            f"seen {ago(state.last_snapshot_at, view.now)} ago", "ok" if fresh else "critical"
         )
     trouble = ""
     if state.poll_failures:
         trouble = paint(f"{state.poll_failures} failed polls: {state.last_error}", "warning")
-    return (f"  {state.name}", seen, trouble)
+    return (name, seen, trouble)
+
+
+def _position_rows(accounts: Iterable[AccountState], display: Display) -> Iterator[tuple[str, ...]]:
+    for account in accounts:
+        for each in account.positions:
+            row, figures = each.row, figures_of(each.row)
+            yield (
+                f"    {account.name} {row.symbol} {row.side.value}",
+                f"mark {display.money(row.fields.get('mark_price'))}",
+                f"to liquidation {display.percent(figures['liquidation_distance'])}",
+                f"margin ratio {display.percent(figures['maintenance_margin_ratio'])}",
+                f"profit {display.money(figures['unrealised_pnl'])}",
+            )
 
 
 def _wallet_rows(accounts: Iterable[AccountState], display: Display) -> Iterator[tuple[str, ...]]:
@@ -110,7 +146,7 @@ def _wallet_rows(accounts: Iterable[AccountState], display: Display) -> Iterator
 
 def _amounts(fields: Mapping[str, Decimal], display: Display) -> Iterator[str]:
     for name, word in _SHOWN.items():
-        yield f"{word} {_number(fields[name], display)}" if name in fields else f"{word} ?"
+        yield f"{word} {number(fields[name], display)}" if name in fields else f"{word} ?"
 
 
 def _rule_row(reach: Reach, display: Display, paint: Paint) -> tuple[str, ...]:
@@ -118,39 +154,38 @@ def _rule_row(reach: Reach, display: Display, paint: Paint) -> tuple[str, ...]:
     if worst is None:
         why = "parked" if not rule.enabled else "no data" if reach.rows else "no rows"
         return (f"  {rule.name}", "", paint(why, "dim"), "")
-    labels = "/".join(text for name, text in worst.labels.items() if name != "exchange")
+    labels = "/".join(in_order(worst.labels))
     sign, percent = ">" if rule.direction is Direction.ABOVE else "<", rule.percent
-    line = f"{sign} {_number(worst.threshold, display, percent=percent)}"
+    line = f"{sign} {number(worst.threshold, display, percent=percent)}"
     far = (
-        display.difference(worst.distance, percent=True)
-        if percent
-        else _number(abs(worst.distance), display)
+        display.difference(worst.distance, percent=percent)
+        if percent or worst.distance.is_infinite()
+        else number(abs(worst.distance), display)
     )
     if worst.distance > 0:
         near = paint(f"{far} past {line}", worst.severity.value)
     else:
         near = f"{far} from {line} ({worst.severity.value})"
-    return (f"  {rule.name}", labels, _number(worst.value, display, percent=percent), near)
+    return (f"  {rule.name}", labels, number(worst.value, display, percent=percent), near)
 
 
 def _alert_row(alert: Alert, view: Overview, display: Display, paint: Paint) -> tuple[str, ...]:
     severity = alert.severity or Severity.INFO
-    labels = {k: v for k, v in alert.labels.items() if k != "exchange"}
     since = alert.fired_at if alert.state is State.FIRING else alert.active_at
     percent = alert.percent
-    value = "" if alert.value is None else _number(alert.value, display, percent=percent)
+    value = "" if alert.value is None else number(alert.value, display, percent=percent)
     line = threshold_of(alert)
     sign = ">" if alert.direction is Direction.ABOVE else "<"
-    versus = "" if line is None else f"{sign} {_number(Decimal(line), display, percent=percent)}"
+    versus = "" if line is None else f"{sign} {number(Decimal(line), display, percent=percent)}"
     firing = alert.state is State.FIRING
     word = severity.value.upper() if firing else "pending"
     return (
         "  " + paint(word, severity.value if firing else "dim"),
         paint(alert.id, "dim"),
         alert.rule,
-        "/".join(labels.values()),
+        "/".join(in_order(alert.labels)),
         f"{value} {versus}".strip(),
-        f"for {_ago(since, view.now)}" if since else "",
+        f"for {ago(since, view.now)}" if since else "",
         " ".join(_quiet(alert, view)),
         alert.detail,
     )
@@ -172,20 +207,21 @@ def _receiver_row(name: str, view: Overview, paint: Paint) -> tuple[str, ...]:
     oldest = receiver.oldest_pending_at
     waiting = f"{receiver.pending} waiting"
     if oldest:
-        waiting = paint(f"{waiting}, the oldest for {_ago(oldest, view.now)}", "warning")
+        waiting = paint(f"{waiting}, the oldest for {ago(oldest, view.now)}", "warning")
     dead = paint(f"{receiver.dead} dead", "critical") if receiver.dead else "0 dead"
     trouble = f"last failure: {receiver.last_reason}" if receiver.last_reason else ""
     return (f"  {name}", f"{receiver.sent} sent", waiting, dead, trouble)
 
 
-def _number(number: Decimal, display: Display, *, percent: bool = False) -> str:
+def number(value: Decimal, display: Display, *, percent: bool = False) -> str:
     """As in the messages, but with eight places at most."""
-    whole, _, places = plain(number).partition(".")
+    whole, _, places = plain(value).partition(".")
     short = f"{whole}.{places[:8]}".rstrip(".") if places else whole
-    return display.percent(number) if percent else display.money(short)
+    return display.percent(value) if percent else display.money(short)
 
 
-def _ago(instant: datetime, now: datetime) -> str:
+def ago(instant: datetime, now: datetime) -> str:
+    """How long ago it was, in whole seconds and from an hour on in minutes: `12s`, `2h5m`."""
     seconds = max(0, int((now - instant).total_seconds()))
     if seconds >= 3600:
         seconds -= seconds % 60

@@ -2,6 +2,11 @@
 
 {"at": "2026-01-01T00:00:00Z", "account": "main", "body": {...the API's answer...}}
 {"at": "2026-01-01T00:00:15Z", "account": "main", "error": "network: connection refused"}
+{"at": "2026-01-01T00:00:15Z", "account": "main", "feed": "positions", "body": {...}}
+
+A line without a feed is of the wallet. What was asked for a snapshot of the positions stands before
+it, under its instant: the instruments (they count until the next ones), and of positions that are
+missing the transactions (they count for this snapshot alone).
 """
 
 from __future__ import annotations
@@ -19,9 +24,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from alerting.engine.model import FailureKind, Poll, PollFailure, PollOutcome
+from alerting.engine.feeds import WALLET
+from alerting.engine.snapshot import FailureKind, Poll, PollFailure, PollOutcome
 from alerting.errors import AlertingError
-from alerting.exchanges.coinswitch.answers import snapshot_from_object
+from alerting.exchanges.coinswitch.recorded import RECORDED_FEEDS, RecordedAccount
 from alerting.exchanges.strict_json import (
     Ambiguous,
     AnswerError,
@@ -36,7 +42,7 @@ from alerting.units import parse_instant, rfc3339
 
 #: The name of the file that stands for standard input.
 STDIN = "-"
-_KEYS = ("at", "account", "body", "error")
+_KEYS = ("at", "account", "feed", "body", "error")
 # An answer has at most 4 MiB; a line without end must not fill the memory.
 _LONGEST_LINE = 8 * 1024 * 1024
 _LONGEST_NAME = 64
@@ -69,10 +75,17 @@ class OpenRecording:
 
 
 def write_record(
-    *, at: datetime, account: str, body: str | None = None, error: str | None = None
+    *,
+    at: datetime,
+    account: str,
+    feed: str = WALLET,
+    body: str | None = None,
+    error: str | None = None,
 ) -> str:
     """One line without its newline; `body` is the answer's JSON text and stays as it is."""
     start = f'{{"at":"{rfc3339(at)}","account":{json.dumps(account)}'
+    if feed != WALLET:
+        start += f',"feed":{json.dumps(feed)}'
     if body is None:
         return f'{start},"error":{json.dumps(error)}}}'
     # within a JSON text a line break is never more than white space
@@ -84,21 +97,26 @@ def write_record(
 
 
 def read_records(lines: Iterable[str], *, file: str) -> Iterator[Poll]:
-    """The records of a recording in their order; blank lines are skipped."""
+    """The polls of a recording in their order; blank lines are skipped."""
     before: datetime | None = None
+    accounts: dict[str, RecordedAccount] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{file}:{number}"
         record = _record(line, where)
-        if before is not None and record.at < before:
+        at = record.at
+        if before is not None and at < before:
             _fail(
                 where,
-                f"at: {rfc3339(record.at)} is before {rfc3339(before)} of the line before; "
+                f"at: {rfc3339(at)} is before {rfc3339(before)} of the line before; "
                 "records must stand in the order of time",
             )
-        before = record.at
-        yield record
+        before = at
+        account = accounts.setdefault(record.account, RecordedAccount(record.account))
+        outcome = record.read_by(account)
+        if outcome is not None:
+            yield Poll(at=at, account=record.account, feed=record.feed, outcome=outcome)
 
 
 @contextmanager
@@ -153,22 +171,36 @@ def _unreadable(where: str, error: OSError) -> RecordingError:
 # ── one line ────────────────────────────────────────────────────────────────
 
 
-def _record(line: str, where: str) -> Poll:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Record:
+    """What a line says."""
+
+    at: datetime
+    account: str
+    feed: str
+    #: the answer, or why there is none
+    gave: object | PollFailure
+
+    def read_by(self, account: RecordedAccount) -> PollOutcome | None:
+        """What it was for the engine; None: nothing of its own."""
+        if isinstance(self.gave, PollFailure):
+            return account.failure(self.gave)
+        return account.answer(self.feed, self.gave, at=self.at)
+
+
+def _record(line: str, where: str) -> _Record:
     document = _document(line, where)
     for key in document:
         if key not in _KEYS:
             _fail(where, f'"{clean(key, 60)}" is no key here; allowed are {", ".join(_KEYS)}')
     at = _instant(document, where)
     account = _account(document, where)
+    feed = _feed(document, where)
     if ("body" in document) is ("error" in document):
         both = "both" if "body" in document else "neither"
         _fail(where, f'a record has either "body" or "error"; this one has {both}')
-    outcome: PollOutcome
-    if "body" in document:
-        outcome = _answer(document["body"], account, at)
-    else:
-        outcome = _failure(document["error"], account, where)
-    return Poll(at=at, account=account, outcome=outcome)
+    gave = document["body"] if "body" in document else _failure(document, account, feed, where)
+    return _Record(at=at, account=account, feed=feed, gave=gave)
 
 
 def _document(line: str, where: str) -> dict[str, object]:
@@ -222,6 +254,16 @@ def _account(document: dict[str, object], where: str) -> str:
     return name
 
 
+def _feed(document: dict[str, object], where: str) -> str:
+    if "feed" not in document:
+        return WALLET
+    allowed = f"one of {', '.join(RECORDED_FEEDS)}"
+    name = _text(document, "feed", where, allowed)
+    if name not in RECORDED_FEEDS:
+        _fail(where, f'feed: "{clean(name, 60)}" is not {allowed}')
+    return name
+
+
 def _text(document: dict[str, object], key: str, where: str, allowed: str) -> str:
     if key not in document:
         _fail(where, f'"{key}" is missing; it is {allowed}')
@@ -232,20 +274,13 @@ def _text(document: dict[str, object], key: str, where: str, allowed: str) -> st
     return value
 
 
-def _answer(body: object, account: str, at: datetime) -> PollOutcome:
-    try:
-        return snapshot_from_object(body, account=account, observed_at=at)
-    except AnswerError as error:
-        return PollFailure(account=account, kind=error.kind, text=str(error))
-
-
-def _failure(error: object, account: str, where: str) -> PollFailure:
-    text = _text({"error": error}, "error", where, "why the poll failed, in words")
+def _failure(document: dict[str, object], account: str, feed: str, where: str) -> PollFailure:
+    text = _text(document, "error", where, "why the poll failed, in words")
     kind, separator, rest = text.partition(": ")
     kinds = {known.value: known for known in FailureKind}
     if separator and kind in kinds:
-        return PollFailure(account=account, kind=kinds[kind], text=rest)
-    return PollFailure(account=account, kind=FailureKind.UNKNOWN, text=text)
+        return PollFailure(account=account, feed=feed, kind=kinds[kind], text=rest)
+    return PollFailure(account=account, feed=feed, kind=FailureKind.UNKNOWN, text=text)
 
 
 def _fail(where: str, message: str) -> NoReturn:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, TextIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from alerting.display import PLAIN, Display
 from alerting.engine.evaluation import Evaluation
 from alerting.engine.identity import short_id
-from alerting.engine.model import Item, Notification, Poll, Transition
+from alerting.engine.model import Item, Notification, Transition
 from alerting.engine.rules import Ruleset
 from alerting.engine.simulation import Simulation
+from alerting.engine.snapshot import Poll
 from alerting.errors import UsageError
 from alerting.replay import report
 from alerting.replay.comparison import Comparison, Difference, Evaluated, Event, Sent
@@ -27,6 +29,9 @@ from alerting.replay.recording import RecordingError, open_recording, read_recor
 from alerting.replay.tally import Tally
 from alerting.terminal import Paint, ProgressBar
 from alerting.units import plain, rfc3339
+
+#: a run reads each of its feeds for the first time within so long
+_START = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,14 +93,38 @@ def _within(polls: Iterable[Poll], options: Options, bar: ProgressBar) -> Iterat
             yield poll
 
 
+def _begun(polls: Iterator[Poll], simulations: Iterable[Simulation]) -> Iterator[Poll]:
+    """The same polls; before the first, the simulations know the feeds that are being read.
+
+    So does a run: a feed that fails from the start on is blind by the start, not by its first poll.
+    """
+    first: deque[Poll] = deque()
+    broken: RecordingError | None = None
+    try:
+        for poll in polls:
+            first.append(poll)
+            if poll.at - first[0].at > _START:
+                break
+    except RecordingError as error:
+        broken = error
+    for account, feed in {(poll.account, poll.feed) for poll in first}:
+        for simulation in simulations:
+            simulation.expect(account, feed)
+    while first:
+        yield first.popleft()  # and let go
+    if broken is not None:
+        raise broken
+    yield from polls
+
+
 def _replayed(
-    ruleset: Ruleset, polls: Iterable[Poll], options: Options, paint: Paint
+    ruleset: Ruleset, polls: Iterator[Poll], options: Options, paint: Paint
 ) -> Iterator[str]:
     tally = Tally(ruleset, options.zone)
     lines = report.StepLines(ruleset, paint, options.display)
     show = _json_lines if options.json else lines.of
     simulation = Simulation(ruleset)
-    for poll in polls:
+    for poll in _begun(polls, [simulation]):
         evaluation = _evaluated(simulation, tally, poll).evaluation
         if evaluation.transitions or evaluation.notifications:
             yield from show(evaluation)
@@ -104,7 +133,7 @@ def _replayed(
 
 
 def _compared(
-    old: Ruleset, new: Ruleset, polls: Iterable[Poll], options: Options, paint: Paint
+    old: Ruleset, new: Ruleset, polls: Iterator[Poll], options: Options, paint: Paint
 ) -> Iterator[str]:
     tallies = [Tally(old, options.zone), Tally(new, options.zone)]
     counts = report.DifferenceCounts()
@@ -126,13 +155,14 @@ def _evaluated(simulation: Simulation, tally: Tally, poll: Poll) -> Evaluated:
 
 
 def _differences(
-    rulesets: list[Ruleset], tallies: list[Tally], polls: Iterable[Poll]
+    rulesets: list[Ruleset], tallies: list[Tally], polls: Iterator[Poll]
 ) -> Iterator[Difference]:
     comparison = Comparison()
-    sides = list(zip(map(Simulation, rulesets), tallies, strict=True))
+    simulations = list(map(Simulation, rulesets))
+    sides = list(zip(simulations, tallies, strict=True))
     at: datetime | None = None
     try:
-        for poll in polls:
+        for poll in _begun(polls, simulations):
             at = poll.at
             yield from comparison.take(*(_evaluated(*side, poll) for side in sides))
     except RecordingError:

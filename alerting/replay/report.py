@@ -9,10 +9,11 @@ from decimal import Decimal
 
 from alerting.display import PLAIN, Display
 from alerting.engine.evaluation import Evaluation
+from alerting.engine.feeds import WALLET
 from alerting.engine.model import Direction, Item, Notification, Severity, State, Transition
 from alerting.engine.rules import BUILTIN_NAMES, Ruleset
 from alerting.replay.comparison import Change, Difference, Event, Sent
-from alerting.replay.tally import Figures, Tally
+from alerting.replay.tally import Figures, PollCounts, Tally
 from alerting.terminal import Paint, count, table
 from alerting.units import ZERO, format_duration, plain, rfc3339
 
@@ -67,7 +68,7 @@ class StepLines:
 
     def _number(self, number: Decimal, rule: str, *, apart_from: Decimal | None = None) -> str:
         """As messages write it, though an amount not digit for digit."""
-        if self._percent.get(rule):
+        if self._percent.get(rule) or number.is_infinite():
             return self._display.percent(number, apart_from=apart_from)
         return self._display.money(_short(number)) + ("…" if _is_long(number) else "")
 
@@ -93,7 +94,7 @@ def _state_colour(state: State, severity: Severity) -> str:
 
 def subject(labels: Mapping[str, str]) -> list[str]:
     """What tells an alert from the others of its rule, from the widest to the narrowest."""
-    names = ("account", "base_asset", "symbol", "undefined_rule", "receiver")
+    names = ("account", "feed", "base_asset", "symbol", "side", "undefined_rule", "receiver")
     return [labels[name] for name in names if name in labels]
 
 
@@ -186,9 +187,12 @@ def summary(tallies: list[Tally], paint: Paint) -> Iterator[str]:
         return
     yield ""
     days = format_duration(timedelta(seconds=int(latest.span.total_seconds())))
-    polls = f"{count(latest.snapshots, 'snapshot')} and {count(latest.failures, 'failed poll')}"
+    polls = _polls(latest.polls[WALLET])
     accounts = count(len(latest.accounts), "account")
     yield f"{rfc3339(latest.first)} to {rfc3339(latest.last)} ({days}): {polls} of {accounts}"
+    for feed, counts in latest.polls.items():
+        if feed != WALLET and counts != PollCounts():
+            yield f"{feed}: {_polls(counts)}"
     yield ""
     rules = [
         (name, *_changes([_rule_cells(tally, tally.rules.get(name)) for tally in tallies]))
@@ -203,6 +207,10 @@ def summary(tallies: list[Tally], paint: Paint) -> Iterator[str]:
         for name in _names([tally.receivers for tally in tallies])
     ]
     yield from _table(("RECEIVER", "MESSAGES", "PER WEEK", "AT NIGHT"), receivers, paint)
+
+
+def _polls(counts: PollCounts) -> str:
+    return f"{count(counts.snapshots, 'snapshot')} and {count(counts.failures, 'failed poll')}"
 
 
 def _names(groups: list[dict[str, Figures]]) -> list[str]:

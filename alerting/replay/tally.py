@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, tzinfo
 
 from alerting.engine.evaluation import Evaluation
-from alerting.engine.feeds import LABELS
-from alerting.engine.model import Notification, PollOutcome, Severity, Snapshot, State
+from alerting.engine.feeds import FEEDS, LABELS
+from alerting.engine.model import Notification, Severity, State
 from alerting.engine.rules import BUILTIN_NAMES, Ruleset
+from alerting.engine.snapshot import PollOutcome, Snapshot
 from alerting.units import ZERO
 
 _NIGHT_FROM, _NIGHT_TO = 22, 7
@@ -107,6 +108,14 @@ class Figures:
         return self.firing + (now - self.open_since if self.open_since else ZERO)
 
 
+@dataclass(kw_only=True, slots=True)
+class PollCounts:
+    """How one feed was read."""
+
+    snapshots: int = 0
+    failures: int = 0
+
+
 class Tally:
     """Adds up one replay; grows with rules and receivers, never with time."""
 
@@ -116,8 +125,8 @@ class Tally:
         self.rules = {rule.name: Figures() for rule in ruleset.rules}
         self.receivers = {name: Figures() for name in ruleset.receivers}
         self.accounts: set[str] = set()
-        self.snapshots = 0
-        self.failures = 0
+        #: of the wallet, and of the positions
+        self.polls = {feed: PollCounts() for feed in FEEDS}
         self.first: datetime | None = None
         self.last: datetime | None = None
 
@@ -126,10 +135,11 @@ class Tally:
     ) -> tuple[list[Episode], list[Episode]]:
         """Count one evaluation; gives the episodes that it opened and closed."""
         self.accounts.add(outcome.account)
+        counts = self.polls[outcome.feed]
         if isinstance(outcome, Snapshot):
-            self.snapshots += 1
+            counts.snapshots += 1
         else:
-            self.failures += 1
+            counts.failures += 1
         self.first = self.first or evaluation.at
         self.last = evaluation.at
         for notification in evaluation.notifications:

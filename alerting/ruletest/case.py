@@ -8,19 +8,27 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from alerting.engine.model import (
+from alerting.engine.feeds import POSITIONS, WALLET
+from alerting.engine.model import Reason, Severity, State
+from alerting.engine.rules import Ruleset
+from alerting.engine.snapshot import (
     FailureKind,
     PollFailure,
     PollOutcome,
-    Reason,
-    Severity,
+    PositionRow,
     Snapshot,
-    State,
     SymbolRow,
     WalletRow,
 )
-from alerting.engine.rules import Ruleset
-from alerting.ruletest.series import Gap, Row, Track, whole_row, whole_wallet
+from alerting.ruletest.series import (
+    Gap,
+    Position,
+    Row,
+    Track,
+    whole_position,
+    whole_row,
+    whole_wallet,
+)
 
 #: what the API gives as the exchange of every row
 EXCHANGE = "EXCHANGE_2"
@@ -78,21 +86,31 @@ class Case:
     interval: timedelta
     steps: int
     wallet: Mapping[str, Track]
+    #: by their symbols
     rows: Mapping[str, Row]
+    positions: Mapping[str, Position]
     expectations: tuple[Expectation, ...]
 
-    def tracks(self) -> Iterator[tuple[str, Track]]:
-        """Each field that the file gives, by the name that people see."""
+    def tracks(self, feed: str) -> Iterator[tuple[str, Track]]:
+        """Each field of a feed that the file gives, by the name that people see."""
+        if feed == POSITIONS:
+            for symbol, position in self.positions.items():
+                for name, track in position.tracks.items():
+                    yield f"{symbol} {position.side.value} {name}", track
+            return
         yield from self.wallet.items()
         for symbol, row in self.rows.items():
             for name, track in row.tracks.items():
                 yield f"{symbol} {name}", track
 
-    def outcome(self, step: int) -> PollOutcome:
-        """What the poll of a step gives."""
-        if any(track.at(step) is Gap.FAILED for _, track in self.tracks()):
+    def outcome(self, step: int, feed: str = WALLET) -> PollOutcome:
+        """What the poll of a feed gives in a step."""
+        if any(track.at(step) is Gap.FAILED for _, track in self.tracks(feed)):
             text = "the test says so (_)"
-            return PollFailure(account=self.account, kind=FailureKind.UNKNOWN, text=text)
+            return PollFailure(account=self.account, feed=feed, kind=FailureKind.UNKNOWN, text=text)
+        return self._positions(step) if feed == POSITIONS else self._wallet(step)
+
+    def _wallet(self, step: int) -> Snapshot:
         rows = [
             SymbolRow(
                 symbol=symbol,
@@ -101,7 +119,7 @@ class Case:
                 fields=whole_row(_numbers(row.tracks, step)),
             )
             for symbol, row in self.rows.items()
-            if not any(track.at(step) is Gap.ABSENT for track in row.tracks.values())
+            if not _absent(row.tracks, step)
         ]
         own = [row.fields for row in rows if row.base_asset == self.base_asset]
         wallet = whole_wallet(_numbers(self.wallet, step), own)
@@ -112,6 +130,26 @@ class Case:
             symbols=tuple(rows),
         )
 
+    def _positions(self, step: int) -> Snapshot:
+        absent = {symbol for symbol, each in self.positions.items() if _absent(each.tracks, step)}
+        return Snapshot(
+            account=self.account,
+            feed=POSITIONS,
+            observed_at=self.start + step * self.interval,
+            positions=tuple(
+                PositionRow(
+                    symbol=symbol,
+                    base_asset=each.base_asset,
+                    exchange=EXCHANGE,
+                    side=each.side,
+                    fields=whole_position(_numbers(each.tracks, step)),
+                )
+                for symbol, each in self.positions.items()
+                if symbol not in absent
+            ),
+            liquidated=frozenset(each for each in absent if self.positions[each].liquidated),
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RuleTests:
@@ -120,6 +158,10 @@ class RuleTests:
     path: Path
     ruleset: Ruleset
     cases: tuple[Case, ...]
+
+
+def _absent(tracks: Mapping[str, Track], step: int) -> bool:
+    return any(track.at(step) is Gap.ABSENT for track in tracks.values())
 
 
 def _numbers(tracks: Mapping[str, Track], step: int) -> dict[str, Decimal]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from alerting.engine import samples
-from alerting.engine.feeds import Scope
-from alerting.engine.model import Notification, PollFailure, PollOutcome, Snapshot, State
+from alerting.engine.feeds import FEED_OF
+from alerting.engine.model import Notification, State
 from alerting.engine.rules import Rule, Ruleset
+from alerting.engine.snapshot import Snapshot
 from alerting.ruletest.case import (
     Case,
     Expectation,
@@ -46,6 +47,18 @@ class Comparer:
             return self._not_notified(expected)
         raise TypeError(expected)
 
+    def quiet(self, index: int, *, about: Iterable[Expectation]) -> list[AlertState]:
+        """The alerts that expectations name as if inactive, with the values that they have."""
+        feeds = self.ruleset.feeds_of(self.case.account)
+        outcomes = {feed: self.case.outcome(index, feed) for feed in feeds}
+        found: list[AlertState] = []
+        for rule in self.ruleset.rules:
+            # account rules have no feed
+            snapshot = outcomes.get(FEED_OF.get(rule.scope, ""))
+            if isinstance(snapshot, Snapshot):
+                found += _inactive(rule, snapshot, self.steps[index])
+        return [each for each in found if any(_is_about(e, each.rule, each.labels) for e in about)]
+
     def _state(self, expected: StateExpected) -> Difference | None:
         step = min(expected.at // self.case.interval, len(self.steps) - 1)
         alerts = [
@@ -57,7 +70,7 @@ class Comparer:
             return None
         if not alerts and expected.state is State.INACTIVE:
             return None
-        alerts = alerts or quiet_alerts(self.case.outcome(step), self.ruleset, about=[expected])
+        alerts = alerts or self.quiet(step, about=[expected])
         text = "; ".join(state_text(each) for each in alerts) or "inactive"
         return Difference(expectation=expected, found=text, step=step)
 
@@ -80,8 +93,7 @@ class Comparer:
         instants = [
             format_duration(step.at)
             for step in self.steps
-            for each in step.sent
-            if each.receiver == receiver
+            if any(each.receiver == receiver for each in step.sent)
         ]
         if not instants:
             return f"{receiver} is told nothing in this test"
@@ -147,32 +159,18 @@ def _is_notified(expected: NotifiedExpected | NotNotifiedExpected, message: Noti
     )
 
 
-def quiet_alerts(
-    outcome: PollOutcome, ruleset: Ruleset, *, about: Iterable[Expectation]
-) -> list[AlertState]:
-    """The alerts that expectations name as if inactive, with the values that their rules have."""
-    if isinstance(outcome, PollFailure):
-        return []
-    return [
-        alert
-        for rule in ruleset.rules
-        for alert in _inactive(rule, outcome)
-        if any(_is_about(each, rule.name, alert.labels) for each in about)
-    ]
-
-
-def _inactive(rule: Rule, snapshot: Snapshot) -> Iterator[AlertState]:
-    if rule.scope is Scope.ACCOUNT:
-        return
+def _inactive(rule: Rule, snapshot: Snapshot, step: EvaluatedStep) -> Iterator[AlertState]:
     with decimal.localcontext(EXACT):
-        for sample in samples.samples(snapshot, rule.scope):
+        for sample in samples.samples(snapshot, rule.scope, step.totals):
             if not rule.applies_to(sample.labels):
                 continue
-            value = rule.value.evaluate(sample.values)
+            found = step.over_time.get((rule.name, frozenset(sample.labels.items())), {})
+            values = {**sample.values, **found}
+            value = rule.value.evaluate(values)
             yield AlertState(
                 rule=rule.name,
                 labels=sample.labels,
                 state=State.INACTIVE,
                 value=value if isinstance(value, Decimal) else None,
-                excused=rule.when is not None and rule.when.evaluate(sample.values) is False,
+                excused=rule.when is not None and rule.when.evaluate(values) is False,
             )

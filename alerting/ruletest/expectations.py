@@ -42,7 +42,7 @@ _ACCOUNT_LABELS = SCOPES[Scope.ACCOUNT].labels
 _BUILTIN_LABELS = {
     BLIND: _ACCOUNT_LABELS,
     SUSPECT_DATA: _ACCOUNT_LABELS,
-    RULE_UNDEFINED: (*_ACCOUNT_LABELS, "undefined_rule"),
+    RULE_UNDEFINED: ("account", "undefined_rule"),
 }
 
 

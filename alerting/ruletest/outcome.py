@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
 from alerting.engine.model import Notification, Severity, State
+from alerting.engine.over_time import Found
+from alerting.engine.samples import Totals
 from alerting.ruletest.case import Case, Expectation
 
 
@@ -26,11 +28,15 @@ class AlertState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluatedStep:
-    """One evaluation; alerts that are inactive are not in it."""
+    """One step, every feed of it evaluated; alerts that are inactive are not in it."""
 
     at: timedelta
     alerts: tuple[AlertState, ...]
     sent: tuple[Notification, ...]
+    #: of the wallet, as far as rows of another feed may go by them
+    totals: Totals = field(default_factory=dict)
+    #: what the functions over time gave
+    over_time: Mapping[Found, Mapping[str, Decimal | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

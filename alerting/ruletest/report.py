@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from alerting.engine.model import PollFailure, PollOutcome
 from alerting.engine.rules import Ruleset
+from alerting.engine.snapshot import PollFailure
 from alerting.errors import UsageError
-from alerting.ruletest.case import Case, Expectation
-from alerting.ruletest.differences import quiet_alerts
+from alerting.ruletest.case import Expectation
+from alerting.ruletest.differences import Comparer
 from alerting.ruletest.outcome import AlertState, EvaluatedStep, Result
 from alerting.ruletest.series import Cell, Gap, Track
 from alerting.ruletest.words import notified_text, state_text
@@ -37,15 +37,19 @@ class _Row:
 def timeline(result: Result, ruleset: Ruleset) -> list[str]:
     """What happened step by step; equal steps are one, `>` marks the first difference."""
     about = [each.expectation for each in result.differences] or list(result.case.expectations)
+    case, feeds = result.case, ruleset.feeds_of(result.case.account)
+    tracks = {feed: list(case.tracks(feed)) for feed in feeds}
     writer = TimelineWriter(
-        case=result.case,
-        ruleset=ruleset,
+        comparer=Comparer(case=case, ruleset=ruleset, steps=result.steps),
         about=about,
-        moving=[(name, track) for name, track in result.case.tracks() if _moves(track)],
+        moving={feed: [each for each in tracks[feed] if _moves(each[1])] for feed in feeds},
     )
     rows = _shortened(_rows(result, writer))
     fixed = [
-        f"{name} {_cell(track.rest)}" for name, track in result.case.tracks() if not _moves(track)
+        f"{name} {_cell(track.rest)}"
+        for feed in feeds
+        for name, track in tracks[feed]
+        if not _moves(track)
     ]
     if fixed:
         rows.insert(0, _Row(label="throughout", lines=(", ".join(fixed),)))
@@ -78,32 +82,38 @@ def _rows(result: Result, writer: TimelineWriter) -> list[_Row]:
 class TimelineWriter:
     """Says what a step was like."""
 
-    case: Case
-    ruleset: Ruleset
+    comparer: Comparer
     #: their alerts are told of even where they are inactive, and come first
     about: Sequence[Expectation]
-    #: the series that have more than one value
-    moving: Sequence[tuple[str, Track]]
+    #: feed -> the series that have more than one value
+    moving: Mapping[str, Sequence[tuple[str, Track]]]
 
     def lines(self, index: int, step: EvaluatedStep) -> tuple[str, ...]:
         """The values, the alerts as they stood then, and who was told."""
-        values = ", ".join(f"{name} {_cell(track.at(index))}" for name, track in self.moving)
-        outcome = self.case.outcome(index)
-        if isinstance(outcome, PollFailure):
-            values = "the poll failed"
+        values = ", ".join(self._values(index))
         return (
             *([values] if values else []),
-            *(state_text(each) for each in self._alerts(outcome, step)),
+            *(state_text(each) for each in self._alerts(index, step)),
             *(notified_text(each) for each in step.sent),
         )
 
-    def _alerts(self, outcome: PollOutcome, step: EvaluatedStep) -> list[AlertState]:
+    def _values(self, index: int) -> Iterator[str]:
+        case = self.comparer.case
+        for feed, tracks in self.moving.items():
+            if isinstance(case.outcome(index, feed), PollFailure):
+                yield f"the poll of the {feed} failed" if case.positions else "the poll failed"
+                continue
+            for name, track in tracks:
+                yield f"{name} {_cell(track.at(index))}"
+
+    def _alerts(self, index: int, step: EvaluatedStep) -> list[AlertState]:
         """Those in question first, then the file's in its order, then the built-in ones."""
         active = [(each.rule, each.labels) for each in step.alerts]
-        quiet = quiet_alerts(outcome, self.ruleset, about=self.about)
+        quiet = self.comparer.quiet(index, about=self.about)
         alerts = [each for each in quiet if (each.rule, each.labels) not in active]
         first = {each.alert for each in self.about}
-        places = {rule.name: place for place, rule in enumerate(self.ruleset.rules)}
+        rules = self.comparer.ruleset.rules
+        places = {rule.name: place for place, rule in enumerate(rules)}
         return sorted(
             (*alerts, *step.alerts),
             key=lambda each: (

@@ -6,11 +6,15 @@ The engine is the one that `run` uses; only the clock and the receivers are simu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 
-from alerting.engine.model import State
+from alerting.engine.feeds import POSITIONS
+from alerting.engine.model import Notification, State
+from alerting.engine.over_time import Found
 from alerting.engine.rules import Ruleset
+from alerting.engine.samples import Totals, fresh_totals
 from alerting.engine.simulation import Simulation
 from alerting.errors import ConfigError
 from alerting.redaction import visible
@@ -26,9 +30,17 @@ def run_case(case: Case, ruleset: Ruleset) -> Result:
     """One case, from its first step to its last."""
     simulation = Simulation(ruleset)
     steps: list[EvaluatedStep] = []
+    feeds = ruleset.feeds_of(case.account)
     for index in range(case.steps):
         at = index * case.interval
-        evaluation = simulation.feed(case.outcome(index), at=case.start + at)
+        now = case.start + at
+        sent: list[Notification] = []
+        over_time: dict[Found, Mapping[str, Decimal | None]] = {}
+        for feed in feeds:
+            evaluation = simulation.feed(case.outcome(index, feed), at=now)
+            sent += evaluation.notifications
+            over_time |= evaluation.over_time
+        memory = simulation.memory(case.account)
         alerts = tuple(
             AlertState(
                 rule=alert.rule,
@@ -37,10 +49,17 @@ def run_case(case: Case, ruleset: Ruleset) -> Result:
                 severity=alert.severity,
                 value=alert.value,
             )
-            for alert in evaluation.memory.alerts.values()
+            for alert in memory.alerts.values()
             if alert.state is not State.INACTIVE
         )
-        steps.append(EvaluatedStep(at=at, alerts=alerts, sent=evaluation.notifications))
+        totals: Totals = {}
+        if POSITIONS in feeds:
+            totals = fresh_totals(memory.account, now, longest=ruleset.blind_after)
+        steps.append(
+            EvaluatedStep(
+                at=at, alerts=alerts, sent=tuple(sent), totals=totals, over_time=over_time
+            )
+        )
     comparer = Comparer(case=case, ruleset=ruleset, steps=steps)
     found = [comparer.difference(each) for each in case.expectations]
     return Result(case=case, steps=tuple(steps), differences=tuple(each for each in found if each))

@@ -23,9 +23,8 @@ from alerting.config.values import (
     show,
 )
 from alerting.config.yaml_reader import Number, complaint, plain
-from alerting.engine.model import (
-    Reason,
-)
+from alerting.engine.model import Reason
+from alerting.engine.snapshot import Side
 from alerting.units import parse_instant
 
 # An absent key is None to mypy; to pydantic, a written `null` is an error.
@@ -87,6 +86,7 @@ def _series(value: object) -> str | Number:
 
 
 _StateName = Annotated[ExpectedState, BeforeValidator(one_of(ExpectedState))]
+_SideName = Annotated[Side, BeforeValidator(one_of(Side))]
 _ReasonName = Annotated[Reason, BeforeValidator(one_of(Reason))]
 _Instant = Annotated[datetime, BeforeValidator(_instant)]
 _Money = Annotated[Decimal, BeforeValidator(_money)]
@@ -123,6 +123,26 @@ class RowSection(Section):
     open_order_margin: Maybe[_Series] = None
 
 
+class PositionSection(Section):
+    """One symbol's position; a series with `-` takes it out of the answer."""
+
+    side: _SideName
+    position_size: Maybe[_Series] = None
+    avg_entry_price: Maybe[_Series] = None
+    position_margin: Maybe[_Series] = None
+    mark_price: Maybe[_Series] = None
+    maint_margin_rate: Maybe[_Series] = None
+    liq_fee_rate: Maybe[_Series] = None
+    leverage: Maybe[_Series] = None
+    position_value: Maybe[_Series] = None
+    last_price: Maybe[_Series] = None
+    reported_maint_margin: Maybe[_Series] = None
+    reported_unrealised_pnl: Maybe[_Series] = None
+    reported_liquidation_price: Maybe[_Series] = None
+    #: where it is absent, the exchange took a liquidation fee for it
+    liquidated: bool = False
+
+
 class ExpectSection(Section):
     """What is true, or told, or not told, at one instant."""
 
@@ -139,6 +159,8 @@ class ExpectSection(Section):
     base_asset: Maybe[Text] = None
     symbol: Maybe[Text] = None
     exchange: Maybe[Text] = None
+    side: Maybe[Text] = None
+    feed: Maybe[Text] = None
     undefined_rule: Maybe[Text] = None
 
 
@@ -152,6 +174,7 @@ class CaseSection(Section):
     wallet: WalletSection = Key(default_factory=WalletSection)
     series: SeriesSection = Key(default_factory=SeriesSection)
     symbols: dict[Name, RowSection] = Key(default_factory=dict)
+    positions: dict[Name, PositionSection] = Key(default_factory=dict)
     expect: Annotated[list[ExpectSection], Key(min_length=1)]
 
 

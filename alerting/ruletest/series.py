@@ -1,6 +1,6 @@
 """A field over the steps of a test, as people write it; and what is not given, derived.
 
-A wallet is completed so that the accounting identities hold.
+A wallet is completed so that the accounting identities hold, a position by its own numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from alerting.config.values import BadValueError, show
-from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.feeds import REPORTED, SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.snapshot import Side
 from alerting.ruletest.schema import amount_of
 from alerting.units import EXACT
 
@@ -57,6 +58,17 @@ class Row:
     tracks: Mapping[str, Track]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """One symbol's position over the steps."""
+
+    base_asset: str
+    side: Side
+    tracks: Mapping[str, Track]
+    #: where it is absent, the exchange took a liquidation fee for it
+    liquidated: bool = False
+
+
 def cells_of(token: str, gaps: tuple[Gap, ...]) -> list[Cell]:
     """The steps that one token of a series stands for."""
     match = _COUNTED.fullmatch(token)
@@ -71,7 +83,7 @@ def _cell(body: str, token: str, gaps: tuple[Gap, ...]) -> Cell:
         if body == gap.value and gap in gaps:
             return gap
         if body == gap.value:
-            raise BadValueError(f"{show(token)} is for symbols only: it takes a row away")
+            raise BadValueError(f"{show(token)} is for symbols and positions: it takes a row away")
     amount = amount_of(body)
     if amount is None:
         choices = "1200, 1200x4 (four times), _ (a failed poll)"
@@ -101,6 +113,20 @@ def whole_wallet(
     with decimal.localcontext(EXACT):
         parts = _complete([given.get(name) for name in WALLET_FIELDS], _sums(rows))
     return dict(zip(WALLET_FIELDS, parts, strict=True))
+
+
+def whole_position(given: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """A position's fields by the page's names, from those that rules use.
+
+    Its value is that of its entry, and the last price is the mark price, unless they are given.
+    """
+    fields = {REPORTED.get(name, name): number for name, number in given.items()}
+    if "position_size" in given and "avg_entry_price" in given:
+        value = EXACT.multiply(given["position_size"], given["avg_entry_price"])
+        fields.setdefault("position_value", value)
+    if "mark_price" in given:
+        fields.setdefault("last_price", given["mark_price"])
+    return fields
 
 
 def _complete(

@@ -19,22 +19,33 @@ from alerting.config.schema import Section
 from alerting.config.values import BadValueError, nearest, show
 from alerting.config.yaml_reader import Number, read_file
 from alerting.config.yaml_reader import Path as KeyPath
-from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
+from alerting.engine.feeds import (
+    FEEDS,
+    INSTRUMENT_FIELDS,
+    POSITION_FIELDS,
+    POSITIONS,
+    REPORTED,
+    SYMBOL_FIELDS,
+    WALLET_FIELDS,
+)
 from alerting.engine.rules import Ruleset
 from alerting.errors import ConfigError, Problem
+from alerting.exchanges.coinswitch.position_answers import settlement_asset
 from alerting.ruletest.case import EXCHANGE, Case, Expectation, RuleTests
 from alerting.ruletest.expectations import ExpectReader, place_of
 from alerting.ruletest.schema import (
     CaseSection,
+    PositionSection,
     RowSection,
     SeriesSection,
     TestsSection,
     WalletSection,
 )
-from alerting.ruletest.series import MAX_STEPS, Cell, Gap, Row, Track, cells_of
+from alerting.ruletest.series import MAX_STEPS, Cell, Gap, Position, Row, Track, cells_of
 from alerting.units import format_duration
 
 _LONGEST = timedelta(days=3650)
+_POSITION_FIELDS = (*POSITION_FIELDS, *INSTRUMENT_FIELDS, *REPORTED)
 _TOKEN = re.compile(r"\S+")
 
 
@@ -103,10 +114,10 @@ class _CaseReader:
         """The case; of no use if anything was reported."""
         section = self.section
         account = self._account()
-        wallet, rows = self._wallet(), self._rows()
-        steps = self._steps([*wallet.values(), *_tracks_of(rows)])
+        wallet, rows, positions = self._wallet(), self._rows(), self._positions(account)
+        steps = self._steps([*wallet.values(), *_tracks_of(rows), *_tracks_of(positions)])
         self._check_total(wallet, rows, steps)
-        expectations = self._expectations(self._known(account, rows))
+        expectations = self._expectations(self._known(account, rows, positions))
         if account is None or self.report.problems:
             return None
         return Case(
@@ -119,6 +130,7 @@ class _CaseReader:
             steps=steps,
             wallet=wallet,
             rows=rows,
+            positions=positions,
             expectations=expectations,
         )
 
@@ -144,15 +156,21 @@ class _CaseReader:
             self.report.value((*self.path, "account"), message)
         return name or known[0]
 
-    def _known(self, account: str | None, rows: Mapping[str, Row]) -> dict[str, set[str]]:
+    def _known(
+        self, account: str | None, rows: Mapping[str, Row], positions: Mapping[str, Position]
+    ) -> dict[str, Iterable[str]]:
         """Label -> the values that it can have in this test."""
-        assets = {row.base_asset for row in rows.values()} | {self.section.wallet.base_asset}
+        assets = {self.section.wallet.base_asset}
+        assets |= {row.base_asset for row in rows.values()}
+        assets |= {each.base_asset for each in positions.values()}
         names = {rule.name for rule in self.ruleset.rules} if self.ruleset else set()
         return {
             "account": {account or ""},
             "base_asset": assets,
-            "symbol": set(rows),
+            "symbol": {*rows, *positions},
             "exchange": {EXCHANGE},
+            "side": {each.side.value for each in positions.values() if each.side},
+            "feed": self.ruleset.feeds_of(account or "") if self.ruleset else FEEDS,
             "undefined_rule": names,
         }
 
@@ -178,14 +196,41 @@ class _CaseReader:
         }
 
     def _row(self, path: KeyPath, section: RowSection) -> Row:
-        tracks = {
+        tracks = self._tracks(path, section, SYMBOL_FIELDS)
+        return Row(base_asset=section.base_asset or self.section.wallet.base_asset, tracks=tracks)
+
+    def _positions(self, account: str | None) -> dict[str, Position]:
+        path = (*self.path, "positions")
+        feeds = self.ruleset.feeds_of(account) if self.ruleset and account else FEEDS
+        if self.section.positions and POSITIONS not in feeds:
+            message = f"nobody reads them: no enabled rule is per: position for account {account}"
+            self.report.key(path, message)
+        return {
+            symbol: self._position((*path, symbol), symbol, each)
+            for symbol, each in self.section.positions.items()
+        }
+
+    def _position(self, path: KeyPath, symbol: str, section: PositionSection) -> Position:
+        tracks = self._tracks(path, section, _POSITION_FIELDS)
+        if section.liquidated and not any(Gap.ABSENT in each.cells for each in tracks.values()):
+            message = "needs a step without the position; write - in one of its series"
+            self.report.key((*path, "liquidated"), message)
+        return Position(
+            base_asset=settlement_asset(symbol),
+            side=section.side,
+            tracks=tracks,
+            liquidated=section.liquidated,
+        )
+
+    def _tracks(self, path: KeyPath, section: Section, fields: Sequence[str]) -> dict[str, Track]:
+        """Those of the fields that a row gives, which must be one at least."""
+        if not any(self.report.has((*path, name)) for name in fields):
+            self.report.key(path, f"has no field; one of {', '.join(fields)} is needed")
+        return {
             name: self._track((*path, name), getattr(section, name), gaps=tuple(Gap))
-            for name in SYMBOL_FIELDS
+            for name in fields
             if getattr(section, name) is not None
         }
-        if not any(self.report.has((*path, name)) for name in SYMBOL_FIELDS):
-            self.report.key(path, f"has no field; one of {', '.join(SYMBOL_FIELDS)} is needed")
-        return Row(base_asset=section.base_asset or self.section.wallet.base_asset, tracks=tracks)
 
     def _track(
         self, path: KeyPath, text: str | Number, *, gaps: tuple[Gap, ...] = (Gap.FAILED,)
@@ -238,5 +283,5 @@ class _CaseReader:
             yield SeriesSection, (*self.path, "series"), name
 
 
-def _tracks_of(rows: Mapping[str, Row]) -> list[Track]:
+def _tracks_of(rows: Mapping[str, Row] | Mapping[str, Position]) -> list[Track]:
     return [track for row in rows.values() for track in row.tracks.values()]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerting.engine.model import Item, Notification
+from alerting.display import exactly
+from alerting.engine.model import ChangeReason, Item, Notification, Reason
 from alerting.replay.report import subject
 from alerting.ruletest.case import Expectation, NotifiedExpected, NotNotifiedExpected, StateExpected
 from alerting.ruletest.outcome import AlertState
@@ -14,7 +15,7 @@ from alerting.units import format_duration, plain
 def state_text(alert: AlertState) -> str:
     """`floor USDT is firing, warning, value 900`."""
     severity = f", {alert.severity.value}" if alert.severity else ""
-    value = "" if alert.value is None else f", value {plain(alert.value)}"
+    value = "" if alert.value is None else f", value {exactly(alert.value)}"
     excused = ", `when` is false" if alert.excused else ""
     name = _alert_name(alert.rule, alert.labels)
     return f"{name} is {alert.state.value}{severity}{value}{excused}"
@@ -29,12 +30,16 @@ def notified_text(message: Notification) -> str:
 def _item_text(item: Item) -> str:
     flapping = ", flapping" if item.flapping else ""
     name = _alert_name(item.alert.rule, item.alert.labels)
-    return f"{item.reason.value}, {name}, {item.severity.value}{flapping}"
+    reason = item.reason.value
+    if item.reason is Reason.RESOLVED and item.alert.resolved_why is ChangeReason.LIQUIDATED:
+        reason += " (liquidated)"
+    return f"{reason}, {name}, {item.severity.value}{flapping}"
 
 
 def _alert_name(rule: str, labels: Mapping[str, str]) -> str:
     """The rule, and what tells its alerts of one account apart."""
-    return " ".join((rule, *subject(labels)[1:][-1:]))
+    own = subject(labels)[1:]
+    return " ".join((rule, *own[-2 if "side" in labels else -1 :]))
 
 
 def expected_text(expected: Expectation) -> str:

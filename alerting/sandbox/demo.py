@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import tempfile
 import textwrap
@@ -13,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alerting.config.load import load_config
-from alerting.exchanges.coinswitch.client import WalletClient
-from alerting.sandbox.exchange import LoopbackExchange, demo_wallet
+from alerting.sandbox.exchange import LoopbackExchange, wallet_body
 from alerting.sandbox.inbox import Inbox, Received
-from alerting.service.build import build_cycle
+from alerting.service.build import build_clients, build_cycle
 from alerting.service.cycle import Cycle
 from alerting.service.daemon import Daemon
 from alerting.service.process import Systemd
@@ -24,7 +24,7 @@ from alerting.store.state import Store
 from alerting.terminal import Paint, program
 
 _RULES = """\
-poll: {{interval: 500ms, timeout: 2s, blind_after: 3s}}
+poll: {{interval: 500ms, positions: 3s, timeout: 2s, blind_after: 10s}}
 accounts:
   main:
     api_key: ${{DEMO_API_KEY}}
@@ -49,21 +49,30 @@ rules:
     for: {{warning: 1s, critical: 0s}}
     annotations:
       summary: "{{{{ value | money }}}} {{{{ base_asset }}}} left to trade with or to add as margin"
-  - name: symbol-margin-ratio
-    per: symbol
-    value: margin_ratio
-    above: {{warning: 40%, critical: 60%}}
-    for: {{warning: 1s, critical: 0s}}
+  - name: liquidation-distance
+    per: position
+    value: liquidation_distance
+    below: {{warning: 5%, critical: 2%}}
+    clear: {{warning: 6%, critical: 3%}}
+    annotations:
+      summary: "closed by the exchange at {{{{ liquidation_price | money }}}}"
 """
 
-#: (seconds, BTCUSDT's margin of a wallet of 2,000 USDT, what happens)
+#: a position of 0.2 BTC, entered at 100,000: (seconds, mark price, its margin, what happens)
 _STORY = (
-    (1.5, "300", "a quiet wallet"),
-    (2.5, "1050", "the market moves: more margin is locked"),
-    (2.5, "1780", "it gets worse"),
-    (2.0, "1150", "some of the position is closed"),
-    (2.5, "300", "recovered"),
+    (2.0, "101000", "2000", "a quiet position of 0.2 BTC, long"),
+    (3.0, "95500", "2000", "the market falls: liquidation is 4.4% away"),
+    (3.0, "92800", "2000", "it falls on"),
+    (3.0, "92800", "2258.80", "as the message says: 258.80 USDT are added to its margin"),
+    (3.0, "97500", "2258.80", "the market recovers"),
 )
+_POSITION = {
+    "side": "LONG",
+    "position_size": "0.2",
+    "avg_entry_price": "100000",
+    "maint_margin_rate": "0.56",
+    "liq_fee_rate": "0.0075",
+}
 _COLOURS = {
     "CRITICAL": "critical",
     "WARNING": "warning",
@@ -104,7 +113,7 @@ class _Screen:
 
 
 def run_demo() -> bool:
-    """Show everything once, in about a dozen seconds; True if all four kinds arrived."""
+    """Show everything once, in less than twenty seconds; True if all four kinds arrived."""
     screen = _Screen(
         paint=Paint(sys.stdout.isatty()), lock=threading.Lock(), started=time.monotonic()
     )
@@ -134,25 +143,33 @@ def _tour(screen: _Screen, exchange: LoopbackExchange, inbox: Inbox, folder: Pat
     }
     config = load_config(rules, environ=environ)
     store = Store(folder / "alerting.db")
-    cycle: Cycle = build_cycle(config, store, clock=lambda: datetime.now(UTC))
-    client = WalletClient(config.accounts["main"], timeout=config.poll.timeout)
-    exchange.wallet = demo_wallet(_STORY[0][1])
-    daemon = Daemon(cycle, {"main": client}, poll=config.poll, systemd=Systemd({}))
+    clock = functools.partial(datetime.now, UTC)
+    clients = build_clients(config, store, clock=clock)
+    cycle: Cycle = build_cycle(config, store, clock=clock, clients=clients)
+    _set(exchange, *_STORY[0][1:3])
+    daemon = Daemon(cycle, clients, poll=config.poll, systemd=Systemd({}))
     story = threading.Thread(target=_play, args=(screen, exchange, daemon), daemon=True)
     story.start()
     daemon.run()
     story.join()
-    client.close()
+    for client in clients.values():
+        client.close()
     store.close()
 
 
 def _play(screen: _Screen, exchange: LoopbackExchange, daemon: Daemon) -> None:
-    for seconds, locked, text in _STORY:
-        exchange.wallet = demo_wallet(locked)
-        available = exchange.wallet["data"]["base_asset_balances"][0]["balances"]
-        screen.tell(f"{text}: {available['total_available_balance']} USDT available")
+    for seconds, mark, margin, text in _STORY:
+        _set(exchange, mark, margin)
+        screen.tell(f"{text} (mark price {mark})")
         time.sleep(seconds)
     daemon.stop()
+
+
+def _set(exchange: LoopbackExchange, mark: str, margin: str) -> None:
+    exchange.wallet = wallet_body(total="5000.00", rows={"BTCUSDT": (margin, "0")})
+    exchange.market.positions = {
+        "BTCUSDT": {**_POSITION, "position_margin": margin, "mark_price": mark}
+    }
 
 
 def _summarise(screen: _Screen, received: list[Received], requests: int) -> bool:

@@ -15,15 +15,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from typing import Any, Final
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote_plus
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from alerting.exchanges.account import AccountSettings
-from alerting.exchanges.coinswitch.client import Endpoint, utc_now
+from alerting.exchanges.coinswitch.pages import PAGES, Endpoint
+from alerting.exchanges.coinswitch.wire import utc_now
 from alerting.exchanges.rate_limit import SlidingWindow
 from alerting.redaction import MASK, Secret
+from alerting.sandbox.market import Market
 from alerting.sandbox.server import HttpServer, Served
 from alerting.units import EXACT
 
@@ -59,8 +61,6 @@ DOCUMENTED_WALLET: Final[Mapping[str, Any]] = {
     }
 }
 
-_WINDOW = timedelta(seconds=60)
-_REQUESTS_PER_WINDOW = 20
 _MOST_SEEN = 10_000
 _LARGEST_SKEW = timedelta(seconds=60)
 _SECRET_HEADERS = {"x-auth-apikey", "x-auth-signature", "authorization", "cookie"}
@@ -97,6 +97,24 @@ def wallet_body(
 def demo_wallet(locked: str) -> dict[str, Any]:
     """A wallet of 2,000 USDT of which one symbol locks a whole number."""
     return wallet_body(total="2000.00", rows={"BTCUSDT": (locked + ".00", "0.00")})
+
+
+def demo_position(locked: str) -> dict[str, str]:
+    """BTCUSDT's position in `demo_wallet`, five times its margin.
+
+    The more is locked, the nearer is its liquidation: 16 % at 300, 1 % at 1780.
+    """
+    with localcontext(EXACT):
+        margin = Decimal(locked)
+        return {
+            "side": "LONG",
+            "position_size": f"{margin / 20_000:f}",
+            "avg_entry_price": "100000",
+            "position_margin": f"{margin:f}",
+            "mark_price": f"{100_000 - 10 * margin:f}",
+            "maint_margin_rate": "0.56",
+            "liq_fee_rate": "0.0075",
+        }
 
 
 def _balances(total: Decimal, available: Decimal, position_margin: Decimal) -> dict[str, str]:
@@ -153,7 +171,7 @@ class Seen:
     headers: Mapping[str, str]
 
 
-#: From a path to a special answer, or None for the usual one.
+#: From a path, with its query, to a special answer, or None for the usual one.
 Script = Callable[[str], Special | None]
 
 
@@ -163,8 +181,9 @@ Script = Callable[[str], Special | None]
 class LoopbackExchange(Served):
     """An exchange on 127.0.0.1 while its `with` block lasts; every attribute can be set any time.
 
-    `wallet` is the answer to give. `script` is a callable from path to Special or None, or a series
-    of them of which each wallet request takes one. `clock` is what the exchange takes for the time.
+    `wallet` is the answer to give, `market` has what the other pages answer. `script` is a callable
+    from path to Special or None, or a series of them of which each wallet request takes one;
+    `script_page` is the same for one other page. `clock` is what the exchange takes for the time.
     """
 
     def __init__(
@@ -181,8 +200,9 @@ class LoopbackExchange(Served):
         self.enforce_limit = enforce_limit
         self._lock = threading.Lock()
         self._wallet = b""
+        self.market = Market()
         self._script: Script | None = None
-        self._queue: deque[Special | None] = deque()
+        self._queues: dict[Endpoint, deque[Special | None]] = {}
         self._seen: deque[Seen] = deque(maxlen=_MOST_SEEN)
         self._windows = _windows()
         self.wallet = wallet_body()
@@ -207,7 +227,7 @@ class LoopbackExchange(Served):
 
     @wallet.setter
     def wallet(self, body: Mapping[str, Any]) -> None:
-        self._wallet = json.dumps(body).encode("utf-8")
+        self._wallet = json.dumps(body, default=str).encode("utf-8")
 
     @property
     def script(self) -> Script | None:
@@ -216,15 +236,23 @@ class LoopbackExchange(Served):
 
     @script.setter
     def script(self, script: Script | Iterable[Special | None] | None) -> None:
+        if script is None or callable(script):
+            self._script = script
+            self.script_page(Endpoint.WALLET_BALANCE, ())
+        else:
+            self._script = None
+            self.script_page(Endpoint.WALLET_BALANCE, script)
+
+    def script_page(self, endpoint: Endpoint, answers: Iterable[Special | None]) -> None:
+        """Each of the next requests for this page alone takes one of the answers."""
         with self._lock:
-            self._queue = deque(() if script is None or callable(script) else script)
-            self._script = script if callable(script) else self._next_of_queue
+            self._queues[endpoint] = deque(answers)
 
     @property
     def left(self) -> int:
         """How many answers of a script that is a series are still to be given."""
         with self._lock:
-            return len(self._queue)
+            return sum(map(len, self._queues.values()))
 
     @property
     def requests(self) -> list[Seen]:
@@ -232,35 +260,42 @@ class LoopbackExchange(Served):
         with self._lock:
             return list(self._seen)
 
-    def _next_of_queue(self, path: str) -> Special | None:
-        with self._lock:
-            of_wallet = path == Endpoint.WALLET_BALANCE.value
-            return self._queue.popleft() if of_wallet and self._queue else None
-
     # ── answering; called by the handlers ───────────────────────────────────
 
     def answer(self, seen: Seen, signed: Mapping[str, str]) -> Special:
         """Answer one request: as the script has it, else as the exchange would."""
+        endpoint, query = _asked(seen.path)
         with self._lock:
             self._seen.append(seen)
             script = self._script
-        special = script(seen.path) if script is not None else None
-        return special if special is not None else self._usual(seen, signed)
+            queue = self._queues.get(endpoint) if endpoint else None
+            special = queue.popleft() if queue else None
+        if special is None and script is not None:
+            special = script(seen.path)
+        return special if special is not None else self._usual(seen, signed, endpoint, query)
 
-    def _usual(self, seen: Seen, signed: Mapping[str, str]) -> Special:
-        window = self._windows.get(seen.path)
-        if window is None:
+    def _usual(
+        self,
+        seen: Seen,
+        signed: Mapping[str, str],
+        endpoint: Endpoint | None,
+        query: Mapping[str, str],
+    ) -> Special:
+        if endpoint is None:
             return _message(404, "Not Found")
         if seen.method != "GET":
             return _message(405, "Method Not Allowed")
-        if self.enforce_limit and not window.try_acquire():
+        if self.enforce_limit and not self._windows[endpoint].try_acquire():
             return _message(429, "Too many requests")
-        if seen.path == Endpoint.TIME.value:
+        if endpoint is Endpoint.TIME:
             milliseconds = int(self.clock().timestamp() * 1000)
             return _json(200, json.dumps({"serverTime": milliseconds}).encode())
         if not self._signed_well(seen, signed):
             return _message(401, "Invalid Access")
-        return _json(200, self._wallet)
+        if endpoint is Endpoint.WALLET_BALANCE:
+            return _json(200, self._wallet)
+        status, body = self.market.answer(endpoint, query)
+        return _json(status, json.dumps(body).encode("utf-8"))
 
     def _signed_well(self, seen: Seen, signed: Mapping[str, str]) -> bool:
         epoch = signed.get("x-auth-epoch", "")
@@ -280,8 +315,15 @@ class LoopbackExchange(Served):
         return self._wallet
 
 
-def _windows() -> dict[str, SlidingWindow]:
-    return {path.value: SlidingWindow(_REQUESTS_PER_WINDOW, _WINDOW) for path in Endpoint}
+def _windows() -> dict[Endpoint, SlidingWindow]:
+    return {page.endpoint: SlidingWindow(page.requests, page.window) for page in PAGES}
+
+
+def _asked(target: str) -> tuple[Endpoint | None, dict[str, str]]:
+    """Which page a request is for, None: none that there is; and its parameters."""
+    path, _, query = target.partition("?")
+    endpoint = next((each for each in Endpoint if each.value == path), None)
+    return endpoint, dict(parse_qsl(query))
 
 
 def _json(status: int, body: bytes) -> Special:

@@ -15,21 +15,15 @@ from typing import Protocol
 from alerting.display import PLAIN, Display
 from alerting.engine.builtin import ProgramFacts
 from alerting.engine.evaluation import Evaluation, evaluate, evaluate_program
-from alerting.engine.model import (
-    PROGRAM,
-    AccountState,
-    Memory,
-    Poll,
-    State,
-    Transition,
-)
+from alerting.engine.model import PROGRAM, AccountState, FeedState, Memory, State, Transition
 from alerting.engine.rules import Ruleset
+from alerting.engine.snapshot import Poll
 from alerting.errors import StoreError
 from alerting.monitoring.health import failing_receivers
 from alerting.redaction import REDACTOR
-from alerting.service.polling import broken_poll
+from alerting.service.polling import broken_poll, reading_name
 from alerting.service.pruning import prune_if_sure
-from alerting.service.schedule import beat_of
+from alerting.service.schedule import beat_of, in_order
 from alerting.store.facts import FactStore
 from alerting.terminal import count
 from alerting.units import format_duration
@@ -97,7 +91,7 @@ class Cycle:
     display: Display = PLAIN
     #: how long polls are recorded for; zero: not at all
     keep_history: timedelta = timedelta(0)
-    #: what the next process must know of an account before it asks the exchange
+    #: what the next process must know of a reading before it asks the exchange
     facts_of: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
     _program_open: bool = field(default=True)
 
@@ -105,23 +99,30 @@ class Cycle:
         """Evaluate one account as of the poll's beat, commit, log, and set delivery going."""
 
         def judge_now(memory: Memory) -> Evaluation:
-            last = memory.account.last_snapshot_at
-            now = beat_of(poll.due or self.clock(), last, interval=poll.interval)
-            self._warn_if_polls_too_rare(memory.account, now)
+            state = memory.account.feed(poll.feed)
+            clock = self.clock()
+            beat = beat_of(poll.due or clock, state.last_snapshot_at, interval=poll.interval)
+            others = [
+                other.seen_at
+                for feed, other in memory.account.feeds.items()
+                if feed != poll.feed and other.seen_at is not None
+            ]
+            now = in_order(beat, others, clock=clock)
+            self._warn_if_polls_too_rare(poll.account, state, now)
             return evaluate(self.ruleset, _begun(memory, now), poll.outcome, now=now)
 
-        facts = self.facts_of(poll.account)
+        facts = self.facts_of(reading_name(poll.account, poll.feed))
         recorded = self._recorded(poll)
         self._finish(self.store.evaluate(poll.account, judge_now, poll=recorded, facts=facts))
 
-    def _warn_if_polls_too_rare(self, account: AccountState, now: datetime) -> None:
+    def _warn_if_polls_too_rare(self, account: str, state: FeedState, now: datetime) -> None:
         """Say so where polls are so rare that no `for` could ever pass."""
-        last, longest = account.last_snapshot_at, self.ruleset.blind_after
-        if last is not None and account.poll_failures == 0 and now - last > longest:
+        last, longest = state.last_snapshot_at, self.ruleset.blind_after
+        if last is not None and state.poll_failures == 0 and now - last > longest:
             log.warning(
                 "account %s: the last snapshot is %s old, more than blind_after (%s), so the time "
                 "between does not count towards `for`; poll more often or raise poll.blind_after",
-                account.name,
+                account,
                 format_duration(timedelta(seconds=round((now - last).total_seconds()))),
                 format_duration(longest),
             )
@@ -130,9 +131,12 @@ class Cycle:
         """What is kept of a poll for the history."""
         if not self.keep_history:
             return None
-        if poll.body is None:
-            return poll
-        return replace(poll, body=REDACTOR.redact_answer(poll.body))
+        redact = REDACTOR.redact_answer
+        beside = {
+            feed: redact(each) if isinstance(each, str) else each
+            for feed, each in poll.beside.items()
+        }
+        return replace(poll, body=None if poll.body is None else redact(poll.body), beside=beside)
 
     def judge_safely(self, poll: Poll) -> None:
         """As `judge`; a mistake of ours in judging counts as a failed poll, so that it is told."""
@@ -143,8 +147,9 @@ class Cycle:
         except BaseException as error:
             log.exception("account %s: this snapshot could not be judged", poll.account)
             text = f"internal error while judging: {type(error).__name__}"
-            broken = broken_poll(poll.account, text, at=poll.at)
-            self.judge(replace(broken, due=poll.due, interval=poll.interval))
+            broken = broken_poll(reading_name(poll.account, poll.feed), text, at=poll.at)
+            known = replace(broken, due=poll.due, interval=poll.interval, beside=poll.beside)
+            self.judge(known)
 
     def judge_program(self) -> None:
         """Evaluate the program itself, where there is anything to say."""

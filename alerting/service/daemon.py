@@ -12,12 +12,19 @@ from datetime import datetime, timedelta
 
 from alerting.config.reload import brief
 from alerting.config.settings import Config, PollSettings
-from alerting.engine.model import Poll
+from alerting.engine.snapshot import Poll
 from alerting.errors import AlertingError, LoopError, StoreError
 from alerting.loops import Duty, Loop, Loops, Run
 from alerting.service.cycle import Cycle
 from alerting.service.guard import MAIN
-from alerting.service.polling import Poller, broken_poll, log_failure, poll_safely
+from alerting.service.polling import (
+    Poller,
+    broken_poll,
+    log_failure,
+    poll_safely,
+    reading_name,
+    reading_of,
+)
 from alerting.service.process import Systemd
 from alerting.service.schedule import next_due
 
@@ -97,7 +104,7 @@ class Daemon:
                 f"account {name}",
                 functools.partial(self._account_loop, name, poller),
                 duty=Duty.JUDGE,
-                patience=self._poll.patience.total_seconds(),
+                patience=self._poll.patience(reading_of(name)[1]).total_seconds(),
             )
         self._systemd.notify("READY=1")
         changed = self._watch()
@@ -185,7 +192,8 @@ class Daemon:
                 self._judge(broken_poll(name, text, at=self._cycle.clock()))
 
     def _account_loop(self, name: str, poller: Poller, run: Run) -> None:
-        interval = self._poll.interval.total_seconds()
+        every = self._poll.every(reading_of(name)[1])
+        interval = every.total_seconds()
         due = time.monotonic()
         failing, judged = False, True
         while run.wanted and not self._stop.is_set():
@@ -196,7 +204,7 @@ class Daemon:
                 return  # a poll that we cut ourselves is no failure
             failing = log_failure(poll, again=failing)
             beat = self._instant_of(due)
-            judged = self._judge(replace(poll, due=beat, interval=self._poll.interval))
+            judged = self._judge(replace(poll, due=beat, interval=every))
             if judged:
                 run.done()
             due = next_due(due, interval, time.monotonic())
@@ -208,17 +216,18 @@ class Daemon:
 
     def _judge(self, poll: Poll) -> bool:
         """Judge it; False: not even a failed poll can be judged, and a restart may mend that."""
+        name = reading_name(poll.account, poll.feed)
         try:
             self._cycle.judge_safely(poll)
         except StoreError as error:
             # with a full disk too the loop gets on: to be restarted would not mend that
             log.error("%s; this poll is not judged", error)  # noqa: TRY400
-            self._on_state(poll.account, error)
+            self._on_state(name, error)
         except BaseException as error:
-            log.exception("account %s: judging fails in an unforeseen way", poll.account)
-            text = f"judging account {poll.account} fails ({type(error).__name__})"
-            self._on_state(poll.account, LoopError(text))
+            log.exception("account %s: judging fails in an unforeseen way", name)
+            text = f"judging account {name} fails ({type(error).__name__})"
+            self._on_state(name, LoopError(text))
             return False
         else:
-            self._on_state(poll.account, None)
+            self._on_state(name, None)
         return True

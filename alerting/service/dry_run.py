@@ -13,11 +13,13 @@ from pathlib import Path
 
 from alerting.config.settings import Config
 from alerting.engine.evaluation import Evaluation, blank_memory
-from alerting.engine.model import AccountState, Memory, Notification, Poll
+from alerting.engine.model import AccountState, Memory, Notification
+from alerting.engine.snapshot import Poll
 from alerting.messages.formats import Format, Message
 from alerting.service.build import build_clients, renderer_of
 from alerting.service.cycle import Cycle
 from alerting.service.once import CycleResult, run_once
+from alerting.store.history import RecordedPoll
 from alerting.store.state import Store
 
 
@@ -122,6 +124,9 @@ class _Forgetful:
 
     def set_meta(self, key: str, value: str) -> None:
         pass
+
+    def last_poll(self, account: str, *, at: datetime, feed: str) -> RecordedPoll | None:
+        return self._store.last_poll(account, at=at, feed=feed) if self._store else None
 
     def give_up_removed(self, *, present: Collection[str], now: datetime) -> int:
         del present, now

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from alerting.engine.model import PollOutcome, Snapshot
+from alerting.engine.snapshot import PollFailure, PollOutcome
 from alerting.errors import AlertingError, LoopError, StoreError
 from alerting.notify.dispatcher import Result
 from alerting.notify.receivers import SendOutcome
@@ -21,7 +21,7 @@ log = logging.getLogger("alerting")
 class CycleResult:
     """What one cycle for cron came to."""
 
-    #: account -> what the poll gave
+    #: reading -> what the poll gave
     polls: Mapping[str, PollOutcome]
     deliveries: tuple[Result, ...]
     #: False: something due is still on its way
@@ -29,13 +29,21 @@ class CycleResult:
 
     @property
     def read(self) -> int:
-        """How many accounts gave a snapshot."""
-        return sum(isinstance(outcome, Snapshot) for outcome in self.polls.values())
+        """How many accounts gave a snapshot of each of their feeds."""
+        unread = {
+            outcome.account for outcome in self.polls.values() if isinstance(outcome, PollFailure)
+        }
+        return self.asked - len(unread)
+
+    @property
+    def asked(self) -> int:
+        """How many accounts were asked."""
+        return len({outcome.account for outcome in self.polls.values()})
 
     @property
     def ok(self) -> bool:
         """True if every account was read and every due message was accepted."""
-        read = self.read == len(self.polls)
+        read = self.read == self.asked
         told = all(result.attempt.outcome is SendOutcome.ACCEPTED for result in self.deliveries)
         return read and told and self.drained
 

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from alerting.engine.model import FailureKind, Poll, PollFailure
+from alerting.engine.feeds import WALLET
+from alerting.engine.snapshot import FailureKind, Poll, PollFailure
 
 log = logging.getLogger("alerting")
 
 
 class Poller(Protocol):
-    """Reads one account's wallet."""
+    """Reads one feed of one account."""
 
     def poll(self) -> Poll:
         """One reading; never raises for anything outside."""
@@ -34,18 +35,30 @@ def poll_safely(name: str, poller: Poller, clock: Callable[[], datetime]) -> Pol
         )
 
 
-def broken_poll(account: str, text: str, *, at: datetime) -> Poll:
-    """A poll that failed by a mistake of ours."""
-    failure = PollFailure(account=account, kind=FailureKind.UNKNOWN, text=text)
-    return Poll(at=at, account=account, outcome=failure)
+def reading_name(account: str, feed: str) -> str:
+    """What people call the reading of a feed: the account, and which feed if not its wallet."""
+    return account if feed == WALLET else f"{account} {feed}"
+
+
+def reading_of(name: str) -> tuple[str, str]:
+    """The account and the feed of a reading; no account has a blank in its name."""
+    account, _, feed = name.partition(" ")
+    return account, feed or WALLET
+
+
+def broken_poll(name: str, text: str, *, at: datetime) -> Poll:
+    """A reading that failed by a mistake of ours."""
+    account, feed = reading_of(name)
+    failure = PollFailure(account=account, feed=feed, kind=FailureKind.UNKNOWN, text=text)
+    return Poll(at=at, account=account, feed=feed, outcome=failure)
 
 
 def log_failure(poll: Poll, *, again: bool = False) -> bool:
     """Log a failed poll, quietly if it fails `again`; True if it failed."""
     if isinstance(poll.outcome, PollFailure):
         level = logging.DEBUG if again else logging.WARNING
-        log.log(level, "account %s: %s", poll.account, poll.outcome)
+        log.log(level, "account %s: %s", reading_name(poll.account, poll.feed), poll.outcome)
         return True
     if again:
-        log.warning("account %s: readable again", poll.account)
+        log.warning("account %s: readable again", reading_name(poll.account, poll.feed))
     return False

@@ -8,6 +8,7 @@ network's or the machine's jitter.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 # How far from its beat a poll may start, in parts of the distance from the one before, ...
@@ -39,3 +40,14 @@ def beat_of(due: datetime, last: datetime | None, *, interval: timedelta | None)
         if abs(due - beat) <= tolerance:
             return beat
     return due
+
+
+def in_order(beat: datetime, others: Iterable[datetime], *, clock: datetime) -> datetime:
+    """The beat, but not before the evaluations of its account's other feeds.
+
+    Where one feed is slower than another, its answer would be judged by an instant that has passed
+    for the other one: a step back, and a replay, which goes by the instants, would not take it.
+    What lies further ahead of the clock than a beat may is of a clock that was set back.
+    """
+    latest = max(others, default=beat)
+    return latest if beat < latest <= clock + _FARTHEST else beat

@@ -58,12 +58,14 @@ def dump(value: AccountState | Alert | Notification) -> str:
 
 
 def load(kind: type[Kind], text: str) -> Kind:
-    """The inverse of `dump`; StoreError if the text is no document of this kind."""
+    """The inverse of `dump`; StoreError if the text is no plausible document of this kind."""
     try:
-        value: Kind = _adapter(kind.__name__).validate_python(json.loads(text))
+        value: Kind | None = _adapter(kind.__name__).validate_python(json.loads(text))
+        if value is None:
+            raise ValueError("null is no document")
+        return plausible(value)
     except _UNREADABLE as error:
         raise StoreError(f"{kind.__name__}: {_reason(error)}") from error
-    return value
 
 
 # Whatever content that is not as it was written may raise.
@@ -115,7 +117,10 @@ def _bounded(value: object) -> bool:
         return _EARLIEST <= value <= _LATEST
     if isinstance(value, timedelta):
         return abs(value) <= _LONGEST
-    return not isinstance(value, Decimal) or abs(value.adjusted()) <= _MOST_DIGITS
+    if isinstance(value, Decimal):
+        # infinity is a value: that of a ratio to equity that is used up
+        return not value.is_nan() and abs(value.adjusted()) <= _MOST_DIGITS
+    return True
 
 
 def whole(number: object, *, most: int = 1 << 53) -> int:
@@ -145,7 +150,8 @@ def _reason(error: Exception) -> str:
 
 @functools.cache
 def _adapter(kind: str) -> TypeAdapter[Any]:
-    from pydantic import TypeAdapter
+    from pydantic import ConfigDict, TypeAdapter
 
-    kinds = {each.__name__: each for each in (AccountState, Alert, Notification)}
-    return TypeAdapter(kinds[kind])
+    kinds: dict[str, Any] = {each.__name__: each for each in (AccountState, Alert, Notification)}
+    # "or None", as a dataclass alone takes no settings from outside of it
+    return TypeAdapter(kinds[kind] | None, config=ConfigDict(allow_inf_nan=True))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from alerting.engine.model import Notification, Poll, PollFailure, Severity, State, Transition
+from alerting.engine.feeds import INSTRUMENTS, WALLET
+from alerting.engine.model import Notification, Severity, State, Transition
+from alerting.engine.snapshot import Poll, PollFailure
 from alerting.store import documents
 from alerting.store.database import Connection, Database
 from alerting.store.documents import from_micros, to_micros
@@ -31,6 +33,7 @@ class RecordedPoll:
 
     at: datetime
     account: str
+    feed: str = WALLET
     body: str | None = None
     error: str | None = None
 
@@ -82,26 +85,36 @@ class History:
         while True:
             with self._database.reading("its history") as connection:
                 rows = connection.execute(
-                    "SELECT at, id, account, body, error FROM history WHERE at < ? "
+                    "SELECT at, id, account, feed, body, error FROM history WHERE at < ? "
                     "AND (at > ? OR (at = ? AND id > ?)) AND (? IS NULL OR account = ?) "
                     "ORDER BY at, id LIMIT ?",
                     (before, after[0], after[0], after[1], account, account, _PAGE),
                 ).fetchall()
-                polls = [_past_poll(at, name, body, error) for at, _, name, body, error in rows]
+                polls = [_past_poll(at, *rest) for at, _, *rest in rows]
             yield from polls
             if not rows:
                 return
             after = rows[-1][:2]
 
-    def last_poll(self, account: str, *, at: datetime) -> RecordedPoll | None:
-        """The last recorded poll of an account up to an instant that gave a body."""
+    def instruments_before(self, at: datetime) -> list[RecordedPoll]:
+        """Each account's last instruments before an instant, by which polls from then on go."""
+        with self._database.reading("its history") as connection:
+            rows = connection.execute(
+                "SELECT MAX(at) AS at, account, feed, body, error FROM history WHERE feed = ? "
+                "AND at < ? AND body IS NOT NULL GROUP BY account ORDER BY 1, account",
+                (INSTRUMENTS, to_micros(at)),
+            ).fetchall()
+            return [_past_poll(*row) for row in rows]
+
+    def last_poll(self, account: str, *, at: datetime, feed: str = WALLET) -> RecordedPoll | None:
+        """The last recorded poll of a feed up to an instant that gave a body."""
         with self._database.reading("its history") as connection:
             row = connection.execute(
-                "SELECT at, body FROM history WHERE account = ? AND at <= ? AND body IS NOT NULL "
-                "ORDER BY at DESC, id DESC LIMIT 1",
-                (account, to_micros(at)),
+                "SELECT at, body FROM history WHERE account = ? AND feed = ? AND at <= ? "
+                "AND body IS NOT NULL ORDER BY at DESC, id DESC LIMIT 1",
+                (account, feed, to_micros(at)),
             ).fetchone()
-            return None if row is None else _past_poll(row[0], account, row[1], None)
+            return None if row is None else _past_poll(row[0], account, feed, row[1], None)
 
     def transitions(self, fingerprint: str, *, until: datetime, most: int) -> list[PastChange]:
         """The last changes of an alert's levels up to an instant, oldest first."""
@@ -138,16 +151,19 @@ class History:
 
 
 def record_poll(connection: Connection, poll: Poll, *, at: datetime) -> None:
-    """Keep what a poll gave, if it gave anything, under the instant that it was judged by."""
-    failed = isinstance(poll.outcome, PollFailure)
-    error = str(poll.outcome) if failed else None
-    body = None if failed or poll.body is None else _pack(poll.body)
-    if error is None and body is None:
-        return
-    connection.execute(
-        "INSERT INTO history (account, at, body, error, feed) VALUES (?, ?, ?, ?, ?)",
-        (poll.account, to_micros(at), body, error, poll.feed),
-    )
+    """Keep what a poll gave, if it gave anything, under the instant that it was judged by.
+
+    Before it stands what was asked for it, so that a replay knows what the poll was judged with.
+    """
+    gave = poll.outcome if isinstance(poll.outcome, PollFailure) else poll.body
+    for feed, each in {**poll.beside, poll.feed: gave}.items():
+        body = _pack(each) if isinstance(each, str) else None
+        error = str(each) if isinstance(each, PollFailure) else None
+        if body is not None or error is not None:
+            connection.execute(
+                "INSERT INTO history (account, at, body, error, feed) VALUES (?, ?, ?, ?, ?)",
+                (poll.account, to_micros(at), body, error, feed),
+            )
 
 
 def record_transition(connection: Connection, account: str, change: Transition) -> None:
@@ -170,8 +186,13 @@ def record_transition(connection: Connection, account: str, change: Transition) 
 
 
 def prune(connection: Connection, *, polls_before: datetime, transitions_before: datetime) -> None:
-    """Forget polls and transitions of long ago."""
-    connection.execute("DELETE FROM history WHERE at < ?", (to_micros(polls_before),))
+    """Forget polls and transitions of long ago; the polls that stay keep their instruments."""
+    before = to_micros(polls_before)
+    connection.execute(
+        "DELETE FROM history WHERE at < ? AND id NOT IN (SELECT id FROM ("
+        "SELECT id, MAX(at) FROM history WHERE feed = ? AND at < ? GROUP BY account))",
+        (before, INSTRUMENTS, before),
+    )
     connection.execute("DELETE FROM transitions WHERE at < ?", (to_micros(transitions_before),))
 
 
@@ -188,9 +209,11 @@ def _unpack(packed: bytes) -> str:
     return text.decode("utf-8", "surrogatepass")
 
 
-def _past_poll(at: int, account: str, packed: bytes | None, error: str | None) -> RecordedPoll:
+def _past_poll(
+    at: int, account: str, feed: str, packed: bytes | None, error: str | None
+) -> RecordedPoll:
     body = None if packed is None else _unpack(packed)
-    return RecordedPoll(at=from_micros(at), account=account, body=body, error=error)
+    return RecordedPoll(at=from_micros(at), account=account, feed=feed, body=body, error=error)
 
 
 def _past_message(row: tuple[Any, ...], fingerprint: str) -> PastMessage:

@@ -15,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from alerting.engine.identity import fingerprint
 from alerting.errors import StoreError
 from alerting.redaction import clean
 from alerting.store.documents import dumps, reading
@@ -155,6 +156,33 @@ _SCHEMA_4 = """
 ALTER TABLE acks ADD COLUMN ends_at BIGINT;
 """
 
+# What rules look back on: series of samples, in chunks with their sums.
+_SCHEMA_5 = """
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY,
+  account TEXT NOT NULL,
+  expression TEXT NOT NULL,
+  labels TEXT NOT NULL,
+  since BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX series_by_row ON series (account, expression, labels);
+CREATE TABLE chunks (
+  series BIGINT NOT NULL,
+  number BIGINT NOT NULL,
+  suspect INTEGER NOT NULL,
+  first_at BIGINT NOT NULL,
+  last_at BIGINT NOT NULL,
+  sums TEXT NOT NULL,
+  PRIMARY KEY (series, number)
+) WITHOUT ROWID;
+CREATE TABLE samples (
+  series BIGINT NOT NULL,
+  number BIGINT NOT NULL,
+  samples TEXT NOT NULL,
+  PRIMARY KEY (series, number)
+);
+"""
+
 _Document = dict[str, Any]
 
 
@@ -231,9 +259,33 @@ def _acknowledged_for(connection: sqlite3.Connection) -> None:
     _run(connection, _SCHEMA_4)
 
 
+def _feeds(connection: sqlite3.Connection) -> None:
+    """What was known of an account's polls is of its wallet; so are the alerts about them."""
+    moved: dict[str, str] = {}
+
+    def of_wallet(old: str, document: _Document) -> _Document:
+        alert = _of_wallet(document)
+        moved[old] = fingerprint(alert["rule"], alert["labels"])
+        return alert
+
+    _convert(connection, "accounts", "name", "document", _account_with_feeds)
+    _convert(connection, "alerts", "fingerprint", "document", of_wallet)
+    _convert(connection, "outbox", "id", "notification", _items_of_wallet)
+    # what is remembered of an alert that is no more is about nothing that can come again
+    for old, new in moved.items():
+        for table in ("alerts", "notified", "acks", "outbox_alerts", "transitions"):
+            if old != new:
+                query = f"UPDATE {table} SET fingerprint = ? WHERE fingerprint = ?"
+                connection.execute(query, (new, old))
+
+
+def _samples(connection: sqlite3.Connection) -> None:
+    _run(connection, _SCHEMA_5)
+
+
 _STEPS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     *(_create, _rename, _last_told),
-    _acknowledged_for,
+    *(_acknowledged_for, _samples, _feeds),
 )
 
 
@@ -257,6 +309,30 @@ def _convert(
             connection.execute(
                 f"UPDATE {table} SET {column} = ? WHERE {key} = ?", (document, found)
             )
+
+
+# ── schema 5 -> 6 ───────────────────────────────────────────────────────────
+
+_OF_A_FEED = ("first_polled_at", "last_snapshot_at", "poll_failures", "last_error", "seen_at")
+
+
+def _account_with_feeds(name: str, document: _Document) -> _Document:
+    keys = (*_OF_A_FEED, "unaged", "unaged_for")
+    feed = {key: document.pop(key) for key in keys if key in document}
+    return document | {"feeds": {"wallet" if name else "": feed}}
+
+
+def _of_wallet(alert: _Document) -> _Document:
+    """An alert about an account is about one feed of it."""
+    if alert["labels"].keys() == {"account"}:
+        alert["labels"]["feed"] = "wallet"
+    return alert
+
+
+def _items_of_wallet(_: int, notification: _Document) -> _Document:
+    for item in notification["items"]:
+        _of_wallet(item["alert"])
+    return notification
 
 
 # ── schema 1 -> 2 ───────────────────────────────────────────────────────────

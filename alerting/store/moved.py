@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerting.engine.model import AccountState, Alert, Level
-from alerting.store import documents
+from alerting.store import documents, series
 from alerting.store.database import Connection
 from alerting.store.documents import to_micros
 
@@ -41,6 +41,7 @@ def move(connection: Connection, by: timedelta, *, now: datetime) -> None:
     run("UPDATE acks SET acked_at = :at WHERE acked_at > :at", {"at": at})
     if by:
         _move_documents(connection, by)
+        series.move(connection, micros)
 
 
 def _move_documents(connection: Connection, by: timedelta) -> None:
@@ -58,11 +59,17 @@ def _move_documents(connection: Connection, by: timedelta) -> None:
 
 def _account(account: AccountState, by: timedelta) -> AccountState:
     # not `seen_at`, and not what is counted from it: there the jump itself was not seen
-    return replace(
-        account,
-        first_polled_at=_moved(account.first_polled_at, by),
-        last_snapshot_at=_moved(account.last_snapshot_at, by),
-    )
+    feeds = {
+        name: replace(
+            feed,
+            first_polled_at=_moved(feed.first_polled_at, by),
+            last_snapshot_at=_moved(feed.last_snapshot_at, by),
+        )
+        for name, feed in account.feeds.items()
+    }
+    totals = {asset: replace(seen, at=seen.at + by) for asset, seen in account.totals.items()}
+    positions = tuple(replace(seen, at=seen.at + by) for seen in account.positions)
+    return replace(account, feeds=feeds, totals=totals, positions=positions)
 
 
 def _alert(alert: Alert, by: timedelta) -> Alert:

@@ -468,7 +468,7 @@ def _outbox_row(row: tuple[Any, ...]) -> OutboxRow:
     return OutboxRow(
         id=number,
         receiver=receiver,
-        notification=documents.plausible(documents.load(Notification, text)),
+        notification=documents.load(Notification, text),
         created_at=from_micros(created),
         expires_at=from_micros(expires),
         attempts=attempts,

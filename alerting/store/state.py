@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from alerting.engine.evaluation import Evaluation
-from alerting.engine.model import AccountState, Alert, Memory, Notified, Poll, Severity
-from alerting.store import documents, history, moved, outbox, silences
+from alerting.engine.model import AccountState, Alert, Memory, Notified, Severity
+from alerting.engine.series import Past
+from alerting.engine.snapshot import Poll
+from alerting.store import documents, history, moved, outbox, series, silences
 from alerting.store.database import Connection, Database, peek
 from alerting.store.documents import from_micros, plausible, to_micros, whole
 from alerting.store.history import History
@@ -54,7 +57,7 @@ class EngineMemory:
         """
         with self._database.transaction() as connection:
             with self._database.content(_about(account)):
-                before = _memory(connection, account)
+                before = self._memory(connection, account)
             evaluation = judge(before)
             self._save(connection, account, before, evaluation)
             if poll is not None:
@@ -66,7 +69,7 @@ class EngineMemory:
     def memory(self, account: str) -> Memory:
         """An account's memory, for reading only."""
         with self._database.reading(_about(account)) as connection:
-            return _memory(connection, account)
+            return self._memory(connection, account)
 
     def accounts(self) -> dict[str, AccountState]:
         """Every account that was ever evaluated."""
@@ -90,6 +93,10 @@ class EngineMemory:
         """Remember such a fact."""
         with self._database.transaction() as connection:
             _set_meta(connection, key, value)
+
+    def _memory(self, connection: Connection, account: str) -> Memory:
+        past = Past(stored=series.StoredSeries(self._database, connection, account))
+        return replace(_memory(connection, account), past=past)
 
     def _save(
         self, connection: Connection, account: str, before: Memory, evaluation: Evaluation
@@ -117,6 +124,7 @@ class EngineMemory:
             if entry is not before.notified.get(key):
                 _save_notified(connection, account, entry)
         silences.save_acks(connection, before.acks, after.acks)
+        series.save(connection, account, after.past)
         for notification in evaluation.notifications:
             self._outbox.enqueue(connection, account, notification)
         for change in evaluation.transitions:
@@ -176,6 +184,7 @@ class Store:
 
         past = History(database)
         self.history = past.history
+        self.instruments_before = past.instruments_before
         self.last_poll = past.last_poll
         self.transitions = past.transitions
         self.messages_about = past.messages_about
@@ -243,8 +252,8 @@ def _memory(connection: Connection, account: str) -> Memory:
     )
     state = documents.load(AccountState, known[0]) if known else AccountState(name=account)
     return Memory(
-        account=plausible(state),
-        alerts={fp: plausible(documents.load(Alert, text)) for fp, text in alerts},
+        account=state,
+        alerts={fp: documents.load(Alert, text) for fp, text in alerts},
         notified={(row[0], row[1]): _notified(row) for row in notified},
         silences=silences.all_silences(connection),
         acks=silences.all_acks(connection),

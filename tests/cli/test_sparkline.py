@@ -11,7 +11,7 @@ import pytest
 from alerting.cli.sparkline import bars, sparklines
 from alerting.display import Display, Grouping
 from alerting.engine import evaluation
-from alerting.engine.model import Poll
+from alerting.engine.snapshot import Poll
 from alerting.sandbox.exchange import wallet_body
 from alerting.store.state import Store
 from tests.support.factories import T0, D, make_failure, make_ruleset, make_snapshot

@@ -32,10 +32,17 @@ def test_status_shows_what_is_true(desk):
         "remedies", "active_at", "fired_at", "acked", "silenced",
     }  # fmt: skip
     assert (alert["state"], alert["severity"], alert["value"]) == ("firing", "critical", "200")
-    assert (alert["threshold"], alert["distance"], alert["remedies"]) == ("250", "50", [])
+    assert (alert["threshold"], alert["distance"]) == ("250", "50")
+    assert alert["remedies"] == [
+        {"action": "deposit", "amount": "100.00", "unit": "USDT", "text": "deposit 100.00 USDT"}
+    ]
     code, out, _ = desk.run("status")
     assert code == 0
-    assert re.search(r"CRITICAL\s+\w{7}\s+available-balance-floor\s+main/USDT\s+200 < 250", out)
+    assert re.search(
+        r"CRITICAL\s+\w{7}\s+available-balance-floor\s+main/USDT\s+200 < 250.*\n"
+        r"    to clear: deposit 100.00 USDT\n",
+        out,
+    )
 
 
 def test_status_shows_the_wallet_and_how_near_each_line_is_when_all_is_well(desk):

@@ -62,7 +62,7 @@ FAULTS = {
         "FILE:15:10: rules.0.for: '12:30' is ambiguous (YAML 1.1 reads base 60); put it in quotes",
     ],
     "base-assets-for-an-account-rule": [
-        "FILE:15:5: rules.0.base_assets: is for wallet and symbol rules only",
+        "FILE:15:5: rules.0.base_assets: is for wallet, symbol and position rules only",
     ],
     "base-url-not-a-url": [
         "FILE:5:15: accounts.main.base_url: is no URL; write it as https://coinswitch.co",
@@ -137,7 +137,7 @@ FAULTS = {
         "FILE:15:25: rules.0.when: '=' is not allowed; did you mean ==?",
     ],
     "expression-attribute": [
-        "FILE:13:25: rules.0.value: '.' is not allowed; allowed are numbers, names, + - * /, comparisons, and or not, abs min max, parentheses",
+        "FILE:13:25: rules.0.value: '.' is not allowed; allowed are numbers, names, + - * /, comparisons, and or not, abs min max ago delta min_over_time max_over_time avg_over_time predict_linear, parentheses",
     ],
     "expression-condition-for-a-number": [
         "FILE:13:12: rules.0.value: a number is needed here, this is a condition",
@@ -158,7 +158,7 @@ FAULTS = {
         "FILE:15:28: rules.0.when: '%' is not allowed; write 0.20 for 20%",
     ],
     "expression-power": [
-        "FILE:13:30: rules.0.value: '**' is not allowed; allowed are numbers, names, + - * /, comparisons, and or not, abs min max, parentheses",
+        "FILE:13:30: rules.0.value: '**' is not allowed; allowed are numbers, names, + - * /, comparisons, and or not, abs min max ago delta min_over_time max_over_time avg_over_time predict_linear, parentheses",
     ],
     "expression-unknown-name": [
         "FILE:13:28: rules.0.value: unknown name 'total_balanc'; did you mean 'total_balance'?",
@@ -292,7 +292,7 @@ FAULTS = {
         "FILE:18:5: rules.1.belw: unknown key; did you mean 'below'?",
     ],
     "misspelt-scope": [
-        "FILE:12:10: rules.0.per: 'walet' is not one of account, wallet, symbol; did you mean 'wallet'?",
+        "FILE:12:10: rules.0.per: 'walet' is not one of account, wallet, symbol, position; did you mean 'wallet'?",
     ],
     "misspelt-secret-key": [
         "FILE:4:5: accounts.main.secret_kye: unknown key; did you mean 'secret_key'?",
@@ -487,7 +487,7 @@ FAULTS = {
         "FILE:4:17: accounts.main.secret_key: the secret key must be 64 hexadecimal characters; it holds something else",
     ],
     "symbols-for-a-wallet-rule": [
-        "FILE:15:5: rules.0.symbols: is for symbol rules only",
+        "FILE:15:5: rules.0.symbols: is for symbol and position rules only",
     ],
     "tab-indentation": [
         "FILE:3:1: is not YAML: a tab cannot be used to indent; use spaces",

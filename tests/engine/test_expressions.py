@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alerting.engine import expressions
-from alerting.engine.expressions import Expression, ExpressionError, Kind, compile_expression
+from alerting.engine.expression_text import ExpressionError
+from alerting.engine.expressions import Expression, Kind, compile_expression
 from alerting.units import EXACT
 
 D = Decimal
@@ -173,11 +174,71 @@ def test_an_expression_knows_what_its_names_are_compared_with():
     assert compiled("a").compared == ()
 
 
+LOOKING_BACK = [
+    # text, keys that it reads, expressions that it looks back on
+    ("ago(a, 1h)", ["ago(a, 1h)"], ["a"]),
+    ("delta(a, 90m)", ["ago(a, 1h30m)"], ["a"]),
+    ("min_over_time(a+b,7d)", ["min_over_time(a + b, 7d)"], ["a + b"]),
+    ("max_over_time( a\n+b , 1d )", ["max_over_time(a + b, 1d)"], ["a + b"]),
+    ("avg_over_time(max(a, 1_0), 500ms)", ["avg_over_time(max ( a , 1_0 ), 500ms)"], ["max ( a , 1_0 )"]),
+    ("predict_linear(a, 30m, 1h)", ["predict_linear(a, 30m, 1h)"], ["a"]),
+    ("predict_linear(a, 30m, 0s)", ["predict_linear(a, 30m, 0s)"], ["a"]),
+    ("  ago(a, 1h) - ago(b, 1h) + ago( a,1h )", ["ago(a, 1h)", "ago(b, 1h)"], ["a", "b"]),
+    ("a / max_over_time(a, 1d)", ["max_over_time(a, 1d)"], ["a"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "keys", "watched"), LOOKING_BACK)
+def test_a_function_over_time_is_read_from_the_values_as_a_name_is(text, keys, watched):
+    expression = compiled(text)
+
+    assert [call.key for call in expression.looks_back] == keys
+    assert list(dict.fromkeys(call.watched.text for call in expression.looks_back)) == watched
+    known = {"a": D(6), "b": D(2), **dict.fromkeys(keys, D(2))}
+    with decimal.localcontext(EXACT):
+        assert isinstance(expression.evaluate(known), Decimal)
+        assert expression.evaluate({**known, keys[0]: None}) is None
+        assert expression.constant() is None
+
+
+def test_delta_is_what_is_now_less_what_was():
+    with decimal.localcontext(EXACT):
+        assert compiled("delta(a - b, 1h)").evaluate(
+            {"a": D(9), "b": D(2), "ago(a - b, 1h)": D(4)}
+        ) == D(3)
+        assert compiled("delta(a / b, 1h)").evaluate({"b": D(0), "ago(a / b, 1h)": D(4)}) is None
+
+
+def test_a_condition_may_look_back_and_its_names_are_the_rules():
+    expression = compiled("delta(a, 1h) < 0 and total_balance > ago(b, 1d)", CONDITION)
+
+    assert expression.names == {"a", "b", "total_balance"}
+    assert [call.watched.names for call in expression.looks_back] == [{"a"}, {"b"}]
+    with decimal.localcontext(EXACT):
+        values = {"a": D(1), "ago(a, 1h)": D(2), "total_balance": D(5), "ago(b, 1d)": D(4)}
+        assert expression.evaluate(values) is True
+
+
+def test_what_is_looked_back_on_has_no_value_where_it_cannot_be_computed():
+    (call,) = compiled("ago(abs(a) + a * b, 1h)").looks_back
+    with decimal.localcontext(EXACT):
+        assert call.watched.value({"a": D(-2), "b": D(3)}) == D(-4)
+        assert call.watched.value({"a": D(-2)}) is None
+    (call,) = compiled("ago(max(a, b), 1h)").looks_back
+    assert call.watched.value({"a": D("sNaN"), "b": D(1)}) is None
+
+
 NOT_ALLOWED = (
-    "allowed are numbers, names, + - * /, comparisons, and or not, abs min max, parentheses"
+    "allowed are numbers, names, + - * /, comparisons, and or not, abs min max ago delta "
+    "min_over_time max_over_time avg_over_time predict_linear, parentheses"
+)
+FUNCTIONS = (
+    "there are abs, min, max, ago, delta, min_over_time, max_over_time, avg_over_time, "
+    "predict_linear"
 )
 TOO_EARLY = "ends too early; a number or a name is missing"
 NO_NUMBER = "is not a number here; write 1000, 10_000 or 0.25"
+A_DURATION = "is a duration; one stands only where ago(total_balance, 1h) has it"
 NEEDS_CONDITION = "a condition is needed here, such as total_balance > 0; this is a number"
 
 FAULTS = [
@@ -254,11 +315,40 @@ FAULTS = [
     ("a + concentration", NUMBER, 4, "'concentration' is a name of symbol rules only"),
     ("a + abs", NUMBER, 4, "abs is a function; write abs(...)"),
     ("mim(a, b)", NUMBER, 0, "unknown function 'mim'; did you mean min?"),
-    ("eval(a)", NUMBER, 0, "unknown function 'eval'; there are abs, min and max"),
-    ("__import__(a)", NUMBER, 0, "unknown function '__import__'; there are abs, min and max"),
+    ("eval(a)", NUMBER, 0, f"unknown function 'eval'; {FUNCTIONS}"),
+    ("__import__(a)", NUMBER, 0, f"unknown function '__import__'; {FUNCTIONS}"),
     ("abs(a, b)", NUMBER, 0, "abs takes one number, not 2"),
     ("abs()", NUMBER, 0, "abs takes one number, not 0"),
     ("min(a)", NUMBER, 0, "min takes two numbers or more, not 1"),
+    ("ago(a)", NUMBER, 0, "ago takes a number and a duration, as in ago(total_balance, 1h); not 1"),
+    ("1 + delta(a, 1h, 2h)", NUMBER, 4, "delta takes a number and a duration, as in delta(total_balance, 1h); not 3"),
+    ("predict_linear(a, 1h)", NUMBER, 0, "predict_linear takes a number and two durations, as in predict_linear(total_balance, 30m, 1h); not 2"),
+    ("ago(a, b)", NUMBER, 7, "ago takes a duration here, such as 1h; not 'b'"),
+    ("ago(a, -1h)", NUMBER, 7, "ago takes a duration here, such as 1h; not '-1h'"),
+    ("ago(a, 1h + 1m)", NUMBER, 7, "ago takes a duration here, such as 1h; not '1h + 1m'"),
+    ("ago(a, 1w)", NUMBER, 7, "ago: '1w' is not a duration; write 500ms, 30s, 5m, 2h, 1d or 1h30m"),
+    ("ago(a, 1.5h)", NUMBER, 7, "ago: '1.5h' is not a duration; write 500ms, 30s, 5m, 2h, 1d or 1h30m"),
+    ("ago(a, 60)", NUMBER, 7, "ago: '60' is not a duration; write 500ms, 30s, 5m, 2h, 1d or 1h30m"),
+    ("ago(a, 30m1h)", NUMBER, 7, "ago: '30m1h' is not a duration; each unit once, the largest first, as 1h30m"),
+    ("ago(a, 0s)", NUMBER, 7, "the window of ago is 0; it must be longer, at most 7d"),
+    ("predict_linear(a, 0h, 1h)", NUMBER, 18, "the window of predict_linear is 0; it must be longer, at most 7d"),
+    ("ago(a, 8d)", NUMBER, 7, "ago: '8d' is too long; at most 7d are allowed"),
+    ("ago(a, 7d1ms)", NUMBER, 7, "ago: '7d1ms' is too long; at most 7d are allowed"),
+    ("predict_linear(a, 1h, 8d)", NUMBER, 22, "predict_linear: '8d' is too long; at most 7d are allowed"),
+    ("ago(delta(a, 1h), 1h)", NUMBER, 4, "delta cannot stand within ago: no function over time can"),
+    ("max_over_time(a + abs(ago(b, 1m)), 1h)", NUMBER, 22, "ago cannot stand within max_over_time: no function over time can"),
+    ("ago(1 + 2, 1h)", NUMBER, 4, "ago looks back on what changes; '1 + 2' is always the same"),
+    ("ago(a > 1, 1h)", NUMBER, 4, "a number is needed here, this is a condition"),
+    ("ago(zzz, 1h)", NUMBER, 4, f"unknown name 'zzz'; known are {', '.join(NAMES)}"),
+    ("ago(1h, a)", NUMBER, 4, f"'1h' {A_DURATION}"),
+    ("a + 1h", NUMBER, 4, f"'1h' {A_DURATION}"),
+    ("ago(a, (1h))", NUMBER, 8, f"'1h' {A_DURATION}"),
+    ("ago(a, max(a, 1h))", NUMBER, 14, f"'1h' {A_DURATION}"),
+    ("ago(a, 1h 2h)", NUMBER, 7, "an operator is missing after '1h'"),
+    ("ago(a, 1h", NUMBER, 3, "this parenthesis is never closed"),
+    ("max_over_time(a[1h])", NUMBER, 15, "'[' is not allowed; the window follows a comma, as in max_over_time(total_balance, 1h)"),
+    ("max_over_tme(a, 5)", NUMBER, 0, "unknown function 'max_over_tme'; did you mean max_over_time?"),
+    ("a + ago", NUMBER, 4, "ago is a function; write ago(...)"),
     ("a / 0", NUMBER, 4, "a division by zero never has a value"),
     ("a / 0.0", NUMBER, 4, "a division by zero never has a value"),
     ("a > 1", NUMBER, 0, "a number is needed here, this is a condition"),
@@ -308,7 +398,7 @@ def test_python_s_own_limits_are_an_expression_error(monkeypatch, error):
 
 _SNIPPETS = st.sampled_from(
     "a b total_balance 1 0 0.5 10_000 + - * / ( ) , < <= > >= == != and or not abs min max = ** "
-    "// % . if else lambda in is True None yield await : [ ] { } ' \" \\ # \0 \n \t é 😀 := ... 1e3 "
+    "ago delta max_over_time predict_linear 1h 30m 8d // % . if else lambda in is True None yield await : [ ] { } ' \" \\ # \0 \n \t é 😀 := ... 1e3 "
     "0x1 for del import f' b' @ ~ ! ; _ __class__ \u2028 \ud800".split(" ")
 )
 

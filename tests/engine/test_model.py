@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from alerting.engine.model import Severity, Side
+from alerting.engine.model import Severity
+from alerting.engine.snapshot import Side
 
 
 def test_severities_are_ordered():

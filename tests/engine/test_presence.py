@@ -12,7 +12,8 @@ from dataclasses import replace
 import pytest
 
 from alerting.engine.feeds import Scope
-from alerting.engine.model import AccountState, Ack, Alert, Direction, Flaw, WalletRow
+from alerting.engine.model import AccountState, Ack, Alert, Direction
+from alerting.engine.snapshot import Flaw, WalletRow
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.store import documents
 from tests.support.broken_answers import HEALTHY, flawed_answers

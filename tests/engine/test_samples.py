@@ -9,8 +9,9 @@ from decimal import Decimal, localcontext
 import pytest
 
 from alerting.engine.feeds import NAMES, Scope
-from alerting.engine.model import Direction, Flaw
+from alerting.engine.model import Direction
 from alerting.engine.samples import samples
+from alerting.engine.snapshot import Flaw
 from alerting.units import EXACT
 from tests.support.factories import (
     D,

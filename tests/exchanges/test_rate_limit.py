@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.engine.model import FailureKind
+from alerting.engine.snapshot import FailureKind
 from alerting.exchanges.rate_limit import LONGEST_PAUSE, Pace, SlidingWindow
 from alerting.units import rfc3339
 
@@ -208,3 +208,13 @@ def test_what_cannot_be_read_binds_nobody(machine, remembered):
 
 def test_no_room_at_all_waits_for_ever():
     assert SlidingWindow(0, WINDOW).wait_time() == math.inf
+
+
+def test_room_is_what_can_be_taken_now():
+    now = 0.0
+    window = SlidingWindow(3, timedelta(seconds=60), lambda: now)
+    assert window.room() == 3
+    assert [window.try_acquire() for _ in range(window.room() + 1)] == [True] * 3 + [False]
+    assert window.room() == 0
+    now = 60.0
+    assert window.room() == 3

@@ -5,14 +5,16 @@ from decimal import Decimal
 
 import pytest
 
-from alerting.engine.model import FailureKind
+from alerting.engine.snapshot import FailureKind
 from alerting.exchanges.strict_json import (
     Ambiguous,
     AnswerError,
     JsonNumber,
     amount,
+    dumps,
     loads,
     loads_marked,
+    loads_whole,
     parse,
     refuse_twice,
     shown,
@@ -68,3 +70,29 @@ def test_values_are_shown_as_they_would_be_written():
     expected = ["1.0", '"x"', "null", "true", "a list", "an object", "float"]
     expected += ["something named twice"]
     assert [shown(value) for value in values] == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "null",
+        "[1, 1.50, -0, 1e5, 123456789012345678901234567890.10]",
+        '{"a": "1", "a": 2, "b": [true, false, {"c": {}}], "": []}',
+        '"\\ud800 \\u0000 \\" ü 🚀"',
+    ],
+)
+def test_what_was_read_whole_is_written_as_it_was(text):
+    written = dumps(loads_whole(text))
+    assert written.replace(" ", "") == dumps(loads_whole(written)).replace(" ", "")
+    assert json.loads(written, parse_float=str, object_pairs_hook=list) == json.loads(
+        text, parse_float=str, object_pairs_hook=list
+    )
+
+
+def test_what_is_nested_too_deeply_is_neither_read_nor_written():
+    deep: object = []
+    for _ in range(5000):
+        deep = [deep]
+    for action in (lambda: dumps(deep), lambda: loads_whole("[" * 100_000)):
+        with pytest.raises(AnswerError, match="the answer is nested too deeply"):
+            action()

@@ -11,7 +11,9 @@ import pytest
 from alerting.display import PLAIN
 from alerting.engine.model import Reason, State
 from alerting.messages import phrases
-from tests.support.messages import NOW, builtin, firing, ratio, repeated
+from alerting.messages.formats import Format
+from alerting.messages.rendering import Renderer
+from tests.support.messages import NOW, builtin, firing, notification_of, over, ratio, repeated
 
 
 @pytest.mark.parametrize(
@@ -126,3 +128,15 @@ def test_a_repeat_says_how_the_value_moved_since_the_receiver_was_told(item, tex
 )
 def test_a_critical_alert_that_flaps_is_not_said_to_be_quiet(item, text):
     assert change(replace(item, flapping=True)) == text
+
+
+def test_a_liquidation_is_no_recovery():
+    lost = over(ratio(severity="critical"), why="liquidated")
+    data = phrases.describe(lost, now=NOW, show=PLAIN)
+    assert (data["status"], data["marker"]) == ("LIQUIDATED", "🔴")
+    assert data["headline"].endswith(": position closed by the exchange")
+    message = Renderer(overrides=None).render(
+        notification_of(lost), Format.TEXT, maybe_repeat=False, now=NOW
+    )
+    assert message.title.startswith("LIQUIDATED symbol-margin-ratio DOGEUSDT: position closed by")
+    assert not message.resolved

@@ -11,8 +11,8 @@ from alerting.display import PLAIN, Display, Grouping
 from alerting.engine import evaluation
 from alerting.engine.builtin import ProgramFacts
 from alerting.engine.feeds import Scope
-from alerting.engine.model import Poll
 from alerting.engine.rules import BUILTIN_NAMES, Flapping
+from alerting.engine.snapshot import Poll
 from alerting.errors import UsageError
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.monitoring.explain import Question, explain
@@ -27,6 +27,7 @@ from tests.support.factories import (
     make_route,
     make_rule,
     make_ruleset,
+    make_snapshot,
     make_threshold,
 )
 
@@ -63,6 +64,7 @@ def test_an_alert_that_got_worse_and_whose_message_was_refused(store):
         "  value      total_available_balance = 0.5   (seen 2026-01-01T00:02:00Z)",
         "  info       < 100: in breach; firing since 2026-01-01T00:01:00Z",
         "  critical   < 1: in breach; firing since 2026-01-01T00:02:00Z",
+        "  to clear   deposit 0.50 USDT",
         "  changes    the last ones:",
         "    2026-01-01T00:00:00Z  info: inactive → pending (breach, value 50)",
         "    2026-01-01T00:01:00Z  info: pending → firing (breach held, value 50)",
@@ -205,7 +207,7 @@ def test_blind_says_since_when_why_and_who_was_told(store):
 
     head, *lines = ask(store, at=T0 + 3 * M, rule="blind")
 
-    assert head.startswith("blind  main  (id ")
+    assert head.startswith("blind  main/wallet  (id ")
     assert lines == [
         "  state      firing as critical since 2026-01-01T00:02:00Z",
         "  why        no snapshot for 2m (last 2026-01-01T00:00:00Z): network: connection refused",
@@ -273,3 +275,61 @@ def test_rule_undefined_names_the_rule_and_waits(store):
 
     assert lines[0].startswith("rule-undefined  main/share  (id ")
     assert lines[1] == "  state      pending as warning since 2026-01-01T00:00:00Z"
+
+
+FALL = make_rule("fall", "delta(total_available_balance, 5m)", make_threshold(INFO, "-100"))
+
+
+def falling(store, ruleset):
+    """A poll a minute, each 10 less; the third fails."""
+    for minute in range(9):
+        at = T0 + minute * M
+        if minute != 2:
+            see(store, str(1000 - 10 * minute), at, ruleset=ruleset)
+        else:
+            judge = functools.partial(evaluation.evaluate, ruleset, outcome=make_failure(), now=at)
+            poll = Poll(at=at, account="main", outcome=make_failure())
+            store.evaluate("main", judge, poll=poll)
+
+
+def test_what_a_rule_looks_back_on_is_told_with_its_value(store):
+    ruleset = make_ruleset(FALL)
+    falling(store, ruleset)
+
+    assert ask(store, at=T0 + 8 * M + 3 * S, rule="fall", ruleset=ruleset)[1:4] == [
+        "  value      delta(total_available_balance, 5m) = -50   (seen 2026-01-01T00:08:00Z)",
+        "  over time  ago(total_available_balance, 5m) = 970   (samples without a gap since 2026-01-01T00:00:00Z)",
+        "  info       < -100: clear; inactive",
+    ]
+
+
+def test_of_an_earlier_instant_it_is_made_from_what_was_recorded(store):
+    ruleset = make_ruleset(FALL)
+    falling(store, ruleset)
+
+    lines = ask(store, at=T0 + 7 * M, rule="fall", ruleset=ruleset, present=False)
+    assert (
+        lines[1]
+        == "  value      delta(total_available_balance, 5m) = -60   (seen 2026-01-01T00:07:00Z)"
+    )
+    lines = ask(store, at=T0 + 4 * M, rule="fall", ruleset=ruleset, present=False)
+    assert lines[1:4] == [
+        "  value      delta(total_available_balance, 5m) = no value   (seen 2026-01-01T00:04:00Z)",
+        "  over time  ago(total_available_balance, 5m) = no value   (samples without a gap since 2026-01-01T00:00:00Z)",
+        "  info       < -100: no value, so the state is held",
+    ]
+
+
+def test_an_answer_that_is_no_wallet_is_no_sample_then_either(store):
+    ruleset = make_ruleset(FALL)
+    falling(store, ruleset)
+    poll = Poll(at=T0 + 9 * M, account="main", body='{"data": 5}', outcome=make_snapshot())
+    judge = functools.partial(evaluation.evaluate, ruleset, outcome=make_failure(), now=poll.at)
+    store.evaluate("main", judge, poll=poll)
+    see(store, "500", T0 + 10 * M, ruleset=ruleset)
+
+    lines = ask(store, at=T0 + 10 * M, rule="fall", ruleset=ruleset, present=False)
+    assert (
+        lines[1]
+        == "  value      delta(total_available_balance, 5m) = -450   (seen 2026-01-01T00:10:00Z)"
+    )

@@ -23,7 +23,9 @@ def said(problems):
 def test_before_anything_ran_only_the_accounts_are_wrong(store):
     for health in (look(RULESET, None, now=T0), look(RULESET, store, now=T0)):
         assert health == Health(
-            accounts={"main": AccountState(name="main")}, failing={"desk": None}
+            accounts={"main": AccountState(name="main")},
+            failing={"desk": None},
+            feeds={"main": ("wallet",)},
         )
         assert said(health.of_accounts(read_since=T0)) == [
             (Trouble.NEVER_READ, "account main was never read")

@@ -394,8 +394,8 @@ def test_cron_writes_the_metrics_after_a_failed_poll_too(desk):
     assert firing in first
     assert firing in second
     assert 'alerting_messages_sent_total{receiver="desk"} 1\n' in first
-    assert 'alerting_consecutive_poll_failures{account="main"} 0\n' in first
-    assert 'alerting_consecutive_poll_failures{account="main"} 1\n' in second
+    assert 'alerting_consecutive_poll_failures{account="main",feed="wallet"} 0\n' in first
+    assert 'alerting_consecutive_poll_failures{account="main",feed="wallet"} 1\n' in second
     assert parse(first).keys() == parse(second).keys()
     for secret in (desk.exchange.secret_key, desk.exchange.api_key, desk.inbox.url("desk")):
         assert secret not in first + second
@@ -445,7 +445,9 @@ def test_the_daemon_serves_pings_and_ends(desk):
     assert process.returncode == 0, err
     assert (status, body) == (200, "ok\n")
     series = parse(metrics)
-    assert series["alerting_consecutive_poll_failures", (("account", "main"),)] == 0
+    assert (
+        series["alerting_consecutive_poll_failures", (("account", "main"), ("feed", "wallet"))] == 0
+    )
     assert [request.line for request in server.requests] == ["GET /a-secret-uuid HTTP/1.1"]
     assert "a-secret-uuid" not in "".join(said) + err + out
     assert "Traceback" not in err

@@ -40,7 +40,9 @@ def reach_of(rule, *outcomes, **kw):
     for number, outcome in enumerate(outcomes):
         simulation.see(outcome, T0 + number * 15 * S)
     (reach,) = reaches(
-        simulation.ruleset, [simulation.memory.account], now=simulation.memory.account.seen_at or T0
+        simulation.ruleset,
+        [simulation.memory.account],
+        now=simulation.memory.account.feed("wallet").seen_at or T0,
     )
     return reach
 
@@ -114,3 +116,19 @@ def test_an_account_rule_is_judged_without_a_snapshot():
         direction=Direction.ABOVE,
     )
     assert reach_of(rule).worst.distance == -3
+
+
+def test_a_rule_that_looks_back_is_judged_by_what_is_remembered():
+    rule = make_rule("fall", "delta(total_available_balance, 30s)", make_threshold(WARNING, "-50"))
+    simulation = Simulation(make_ruleset(rule))
+    for number, available in enumerate(("100", "90", "80", "70")):
+        at = T0 + number * 15 * S
+        simulation.see(make_snapshot(make_wallet(available), at=at), at)
+    accounts, later = [simulation.memory.account], T0 + 50 * S
+
+    (reach,) = reaches(
+        simulation.ruleset, accounts, now=later, pasts={"main": simulation.memory.past}
+    )
+    assert (reach.worst.value, reach.worst.distance) == (D(-20), D(-30))
+    (unknown,) = reaches(simulation.ruleset, accounts, now=later)
+    assert (unknown.rows, unknown.worst) == (1, None)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from alerting.engine import evaluation
+from alerting.engine.model import SeenPosition
 from alerting.monitoring.overview import overview
 from alerting.monitoring.prometheus import render
 from alerting.store.state import Store
@@ -24,6 +25,7 @@ from tests.support.exposition import parse
 from tests.support.factories import T0, M, make_failure, make_snapshot, make_wallet
 from tests.support.overviews import make_health, make_overview, make_shown
 from tests.support.paths import ROOT
+from tests.support.positions import make_position
 
 DOCS = ROOT / "docs"
 
@@ -32,16 +34,16 @@ GOLDEN = """\
 # HELP alerting_build_info Always 1; the version.
 # TYPE alerting_build_info gauge
 alerting_build_info{version="1.2.3"} 1
-# HELP alerting_last_snapshot_timestamp_seconds When the account's wallet was last read; absent until it was read once.
+# HELP alerting_last_snapshot_timestamp_seconds When the feed was last read; absent until it was read once.
 # TYPE alerting_last_snapshot_timestamp_seconds gauge
-alerting_last_snapshot_timestamp_seconds{account="main"} 1767225645
-# HELP alerting_snapshot_age_seconds Time since the account's wallet was last read; absent until it was read once.
+alerting_last_snapshot_timestamp_seconds{account="main",feed="wallet"} 1767225645
+# HELP alerting_snapshot_age_seconds Time since the feed was last read; absent until it was read once.
 # TYPE alerting_snapshot_age_seconds gauge
-alerting_snapshot_age_seconds{account="main"} 15
-# HELP alerting_consecutive_poll_failures Polls of the account that failed since one last gave a snapshot.
+alerting_snapshot_age_seconds{account="main",feed="wallet"} 15
+# HELP alerting_consecutive_poll_failures Polls of the feed that failed since one last gave a snapshot.
 # TYPE alerting_consecutive_poll_failures gauge
-alerting_consecutive_poll_failures{account="main"} 0
-alerting_consecutive_poll_failures{account="new"} 3
+alerting_consecutive_poll_failures{account="main",feed="wallet"} 0
+alerting_consecutive_poll_failures{account="new",feed="wallet"} 3
 # HELP alerting_last_evaluation_timestamp_seconds When the account's rules were last judged, whether or not its poll succeeded.
 # TYPE alerting_last_evaluation_timestamp_seconds gauge
 alerting_last_evaluation_timestamp_seconds{account="main"} 1767225645.5
@@ -73,6 +75,9 @@ alerting_symbol_open_order_margin{account="main",base_asset="USDT",symbol="BTCUS
 # HELP alerting_symbols_omitted Symbol rows that are not exposed, because 500 others are.
 # TYPE alerting_symbols_omitted gauge
 alerting_symbols_omitted 0
+# HELP alerting_positions_omitted Positions that are not exposed, because 500 others are.
+# TYPE alerting_positions_omitted gauge
+alerting_positions_omitted 0
 # HELP alerting_alerts Pending and firing alerts by rule, severity and state.
 # TYPE alerting_alerts gauge
 alerting_alerts{rule="floor",severity="warning",state="pending"} 0
@@ -205,7 +210,7 @@ def test_a_clock_that_was_set_back_gives_no_negative_age():
     text = render(make_overview(now=T0 - M), version="1")
 
     assert min(parse(text).values()) >= -6.778517
-    assert 'alerting_snapshot_age_seconds{account="main"} 0\n' in text
+    assert 'alerting_snapshot_age_seconds{account="main",feed="wallet"} 0\n' in text
 
 
 # ── from the state file ─────────────────────────────────────────────────────
@@ -262,10 +267,10 @@ def test_a_failed_poll_moves_the_evaluation_and_not_the_snapshot(tmp_path):
         found = metrics(store, T0 + 2 * M)
 
         evaluated = found["alerting_last_evaluation_timestamp_seconds", "main"]
-        seen = found["alerting_last_snapshot_timestamp_seconds", "main"]
+        seen = found["alerting_last_snapshot_timestamp_seconds", "main", "wallet"]
         assert evaluated - seen == 60
-        assert found["alerting_snapshot_age_seconds", "main"] == 120
-        assert found["alerting_consecutive_poll_failures", "main"] == 1
+        assert found["alerting_snapshot_age_seconds", "main", "wallet"] == 120
+        assert found["alerting_consecutive_poll_failures", "main", "wallet"] == 1
 
 
 # ── promtool ────────────────────────────────────────────────────────────────
@@ -342,7 +347,21 @@ def test_each_shipped_rule_fires_when_it_has_to(promtool):
 
 # ── docs ────────────────────────────────────────────────────────────────────
 
-EXPOSED = {name for name, _ in parse(render(make_overview(), version="1"))}
+
+def with_position(**override):
+    """The usual health, with a position."""
+    health = make_health()
+    main = health.accounts["main"]
+    seen = SeenPosition(row=make_position(**override), at=T0)
+    return replace(health, accounts={**health.accounts, "main": replace(main, positions=(seen,))})
+
+
+EXPOSED = {
+    name
+    for name, _ in parse(
+        render(make_overview(health=with_position(position_margin="5")), version="1")
+    )
+}
 
 
 def shipped_rules():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 from alerting.monitoring.status_json import as_json
-from tests.support.factories import T0
-from tests.support.overviews import make_overview
+from tests.support.factories import CRITICAL, T0, D
+from tests.support.overviews import make_overview, make_shown
 
 
 def test_all_of_it():
@@ -50,6 +51,16 @@ def test_all_of_it():
         "sent": 5,
         "last_failure": "bad token",
     }
+
+
+def test_a_ratio_to_equity_that_is_used_up_is_a_number_that_programs_can_read():
+    shown = replace(
+        make_shown("risk", "Infinity", severity=CRITICAL),
+        thresholds={CRITICAL: (D("0.8"), D("0.7"))},
+    )
+    (alert,) = json.loads(json.dumps(as_json(make_overview(alerts=(shown,)))))["alerts"]
+    assert (alert["value"], alert["distance"]) == ("Infinity", "Infinity")
+    assert float(alert["value"]) == D(alert["value"]) == D("Infinity")
 
 
 def test_a_clock_that_was_set_back_gives_no_negative_age():

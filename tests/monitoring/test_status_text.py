@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from alerting.engine.model import Severity
+from alerting.engine.model import Direction, Severity
 from alerting.monitoring.nearest import Reach, Row
 from alerting.monitoring.status_text import as_text
 from alerting.notify.settings import ReceiverSettings
 from alerting.redaction import Secret
 from alerting.terminal import width
 from tests.support.configs import make_config
-from tests.support.factories import T0, D, M, make_rule
-from tests.support.overviews import make_health, make_overview
+from tests.support.factories import CRITICAL, T0, D, M, make_rule, make_threshold
+from tests.support.overviews import make_health, make_overview, make_shown
 
 PHONE = {"phone": ReceiverSettings(name="phone", url=Secret("json://h/"))}
 CONFIG = make_config(receivers=make_config().receivers | PHONE)
@@ -47,6 +47,34 @@ def test_all_of_it():
     assert as_text(view, CONFIG, colour=False) + "\n" == (
         TEXT.replace("FLOOR", floor.id).replace("RATIO", ratio.id).replace("BLIND", blind.id)
     )
+
+
+@pytest.mark.parametrize("percent", [True, False])
+def test_a_ratio_to_equity_that_is_used_up(percent):
+    alert = replace(
+        make_shown("risk", "Infinity", severity=CRITICAL),
+        percent=percent,
+        thresholds={CRITICAL: (D("0.8"), D("0.7"))},
+    )
+    rule = make_rule(
+        "risk",
+        "margin_ratio",
+        make_threshold(CRITICAL, "0.8"),
+        direction=Direction.ABOVE,
+        percent=percent,
+    )
+    worst = Row(
+        labels={"account": "main"},
+        value=D("Infinity"),
+        threshold=D("0.8"),
+        severity=CRITICAL,
+        distance=D("Infinity"),
+    )
+    reaches = (Reach(rule=rule, rows=1, worst=worst),)
+    text = as_text(make_overview(alerts=(alert,), reaches=reaches), CONFIG, colour=False)
+    line = "80%" if percent else "0.8"
+    assert f"over 100 %  far past > {line}" in text
+    assert f"over 100 % > {line}" in text
 
 
 def test_without_alerts():

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from alerting.engine.model import FailureKind, PollFailure
+from alerting.engine.snapshot import FailureKind, PollFailure
 from alerting.monitoring.heartbeat import obstacle
 from tests.support.factories import S, make_route, make_ruleset
 from tests.support.fakes import DOWN, REFUSED, FakeClock, FakeNotifier, FakePoller

@@ -53,8 +53,22 @@ RULESET = make_ruleset(
     receivers={"desk": True, "phone": False},
     blind_after=45,
 )
-#: and what is held back: an alert that goes up and down twice flaps
-RULESETS = (RULESET, replace(RULESET, flapping=Flapping(changes=2, within=8 * STEP)))
+LOOKING_BACK = (
+    make_rule("fall", "delta(total_available_balance, 30s)", make_threshold(WARNING, "-500")),
+    make_rule(
+        "peak",
+        "max_over_time(blocked_balance, 1m)",
+        make_threshold(WARNING, "120", for_=15),
+        scope=Scope.SYMBOL,
+        direction=Direction.ABOVE,
+    ),
+)
+RULESETS = (
+    RULESET,
+    replace(RULESET, rules=(*RULESET.rules, *LOOKING_BACK)),
+    # and what is held back: an alert that goes up and down twice flaps
+    replace(RULESET, flapping=Flapping(changes=2, within=8 * STEP)),
+)
 
 available = st.sampled_from(["90", "240", "900", "1050", "2000"])
 outcomes = st.one_of(

@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from alerting.engine.feeds import Scope
-from alerting.engine.model import Direction, FailureKind, Notification, PollFailure
+from alerting.engine.model import Direction, Notification
 from alerting.engine.rules import Flapping, Repeat
 from alerting.engine.simulation import Simulation
+from alerting.engine.snapshot import FailureKind, PollFailure
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.replay.recording import read_records, write_record
 from alerting.sandbox.exchange import wallet_body
@@ -41,6 +42,12 @@ RULESET = make_ruleset(
         make_threshold(WARNING, "0.2"),
         scope=Scope.SYMBOL,
         direction=Direction.ABOVE,
+    ),
+    make_rule("fall", "delta(total_available_balance, 1m)", make_threshold(WARNING, "-500")),
+    make_rule(
+        "ahead",
+        "predict_linear(total_available_balance, 1m, 1m)",
+        make_threshold(WARNING, "-300", for_=15),
     ),
     routes=(
         make_route("desk", "phone", severity="critical", repeat=60),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerting.engine.model import FailureKind, PollFailure
+from alerting.engine.snapshot import FailureKind, PollFailure
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.replay.recording import RecordingError, open_recording, read_records, write_record
 from alerting.sandbox.exchange import DOCUMENTED_WALLET

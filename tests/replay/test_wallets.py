@@ -13,7 +13,8 @@ from statistics import mean, pstdev
 
 import pytest
 
-from alerting.engine.model import Severity, Snapshot
+from alerting.engine.model import Severity
+from alerting.engine.snapshot import Snapshot
 from alerting.replay.recording import read_records
 from bench import wallets
 from tests.support.paths import ROOT
@@ -26,7 +27,7 @@ RULES = wallets.example_rules()
 BAD_DAYS = list(wallets.BAD_DAYS)
 TO_ACT = ("phone", "mail")
 #: messages to one receiver in a day that goes wrong; the slow bleed goes on for five hours
-MOST = {"slow-bleed": 12, "crash": 5, "one-symbol-grows": 10, "withdrawal": 8, "order-flood": 8}
+MOST = {"slow-bleed": 17, "crash": 8, "one-symbol-grows": 10, "withdrawal": 13, "order-flood": 8}
 
 
 @cache
@@ -111,7 +112,7 @@ def test_the_healthy_week_is_that_of_a_wallet_that_trades():
     assert max(locked) - min(locked) > 0.1
     assert min(orders) < 0 < max(orders)
     assert len(set(orders)) > 30
-    assert replayed(name).tally.failures == 6
+    assert replayed(name).tally.polls["wallet"].failures == 6
 
 
 # ── silence ─────────────────────────────────────────────────────────────────
@@ -160,6 +161,22 @@ def test_a_slow_bleed_is_a_warning_hours_before_and_critical_half_an_hour_before
     assert first("slow-bleed", "phone", Severity.WARNING, "wallet-margin-ratio") <= too_late - 2 * H
     assert first("slow-bleed", "phone", Severity.CRITICAL) <= too_late - 30 * M
     assert first("slow-bleed", "mail", Severity.CRITICAL) <= too_late - 30 * M
+
+
+def test_that_a_slow_bleed_will_reach_the_floor_is_told_an_hour_before():
+    name = "slow-bleed"
+    floor = next(at for at, each in balances(name) if each["total_available_balance"] < 100)
+
+    assert floor - 90 * M <= first(name, "desk", Severity.WARNING, "floor-ahead") <= floor - 45 * M
+    assert first(name, "desk", Severity.INFO, "drawdown") <= floor - 5 * H
+
+
+@pytest.mark.parametrize("name", ["crash", "withdrawal"])
+def test_a_fall_within_an_hour_is_told_within_minutes(name):
+    start = {"crash": 14 * H, "withdrawal": 11 * H}[name]
+
+    told = first(name, "desk", Severity.WARNING, "balance-falls")
+    assert wallets.START + start <= told <= wallets.START + start + 5 * M
 
 
 @pytest.mark.parametrize("receiver", TO_ACT)

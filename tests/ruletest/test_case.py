@@ -8,12 +8,8 @@ from decimal import Decimal
 
 import pytest
 
-from alerting.engine.model import (
-    FailureKind,
-    PollFailure,
-    Reason,
-    Severity,
-)
+from alerting.engine.model import Reason, Severity
+from alerting.engine.snapshot import FailureKind, PollFailure
 from alerting.ruletest.case import NotifiedExpected, NotNotifiedExpected
 from alerting.ruletest.series import MAX_STEPS
 from alerting.ruletest.testfile import load_tests

@@ -72,7 +72,7 @@ def test_exit_code_2_and_every_problem_if_a_file_is_wrong(folder):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.splitlines() == [
         "t.yaml:10:31: tests.0.expect.1.notified: unknown receiver 'desc'; did you mean 'desk'?",
-        "wrong.yaml:27:10: rules.0.per: 'walet' is not one of account, wallet, symbol; did you mean 'wallet'?",
+        "wrong.yaml:27:10: rules.0.per: 'walet' is not one of account, wallet, symbol, position; did you mean 'wallet'?",
     ]
 
 
@@ -126,6 +126,8 @@ LITTLE = {
     "open-order-pressure": D("0.00001"),
     "negative-open-order-margin": D("0.000001"),
     "unexplained-margin": D("0.000001"),
+    "balance-falls": D("0.000001"),
+    "drawdown": D("0.000001"),
     "polls-failing": D(1),
 }
 #: changes that change nothing: a good poll takes the number of failures to 0 in one step

@@ -12,11 +12,7 @@ from hypothesis import strategies as st
 
 from alerting.engine import integrity
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS
-from alerting.engine.model import (
-    Snapshot,
-    SymbolRow,
-    WalletRow,
-)
+from alerting.engine.snapshot import Snapshot, SymbolRow, WalletRow
 from alerting.ruletest.series import whole_row, whole_wallet
 from alerting.units import EXACT
 

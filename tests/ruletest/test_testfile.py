@@ -126,7 +126,7 @@ FAULTS = {
         "FILE:6:38: tests.0.series.total_available_balance: '20%' is no step of a series; write 1200, 1200x4 (four times), _ (a failed poll)",
     ],
     "series-row-gap": [
-        "FILE:6:38: tests.0.series.total_available_balance: '-x2' is for symbols only: it takes a row away",
+        "FILE:6:38: tests.0.series.total_available_balance: '-x2' is for symbols and positions: it takes a row away",
     ],
     "series-too-long": [
         "FILE:6:40: tests.0.series.total_available_balance: has more than 50000 steps; write a longer interval",

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from alerting.engine.integrity import flaws
 from alerting.exchanges.coinswitch.answers import parse_wallet
-from alerting.exchanges.coinswitch.client import Endpoint, utc_now
 from alerting.exchanges.coinswitch.keys import sign
+from alerting.exchanges.coinswitch.pages import Endpoint
+from alerting.exchanges.coinswitch.wire import utc_now
 from alerting.sandbox.exchange import (
     DEMO_API_KEY,
     DEMO_SECRET_KEY,

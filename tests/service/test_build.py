@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from alerting.engine.model import PollFailure, Snapshot
-from alerting.exchanges.coinswitch.client import utc_now
+from alerting.engine.snapshot import PollFailure, Snapshot
+from alerting.exchanges.coinswitch.wire import utc_now
 from alerting.sandbox.exchange import LoopbackExchange
 from alerting.service.build import build_clients, build_cycle
 from alerting.store.state import Store

@@ -208,7 +208,7 @@ def test_what_waits_moves_with_the_clock(machine, store):
     again = store.claim("desk", now=now - DAY + 20 * S)
     assert (again.created_at, again.expires_at) == (row.created_at - DAY, row.expires_at - DAY)
     after = store.memory("main")
-    assert after.account.last_snapshot_at == now - DAY
+    assert after.account.feed("wallet").last_snapshot_at == now - DAY
     (old,), (new,) = before.alerts.values(), after.alerts.values()
     assert (new.fired_at, new.judged_at, new.episode) == (now - DAY, now - DAY, old.episode)
     (told,) = after.notified.values()

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alerting.display import Display, Grouping
-from alerting.engine.model import AccountState, PollFailure
+from alerting.engine.feeds import POSITIONS, Scope
+from alerting.engine.model import AccountState
+from alerting.engine.snapshot import PollFailure, Snapshot
+from alerting.redaction import Redactor
+from alerting.service import cycle
 from tests.support.factories import (
     T0,
     M,
@@ -58,6 +64,8 @@ def test_the_log_writes_numbers_as_messages_do(rig, caplog):
     assert "share main/USDT: warning inactive -> firing (breach), value 49.995%" in caplog.text
     work.cycle.judge(poll_of(seen("1999.9")))
     assert "firing -> resolved (clear), value 1,999.9" in caplog.text
+    assert work.cycle.dispatcher.drain(seconds=5)
+    work.cycle.dispatcher.stop()
 
 
 # ── what left the rules file ────────────────────────────────────────────────
@@ -119,3 +127,47 @@ def test_what_was_told_of_the_program_waits_for_a_removed_receiver_without_work(
         work.clock.now += 60 * M
         work.cycle.judge_program()
     assert not work.cycle._program_open
+
+
+def near():
+    return make_rule("near", "position_size", make_threshold(), scope=Scope.POSITION)
+
+
+def test_a_mistake_while_judging_positions_is_a_failed_poll_of_theirs(rig, monkeypatch):
+    work = rig(make_ruleset(near(), LADDER), desk=FakeNotifier())
+    original = work.cycle.judge
+
+    def broken(poll):
+        if not isinstance(poll.outcome, PollFailure):
+            raise ZeroDivisionError
+        original(poll)
+
+    monkeypatch.setattr(work.cycle, "judge", broken)
+    work.cycle.keep_history = 9 * M
+    snapshot = Snapshot(account="main", feed=POSITIONS, observed_at=T0)
+    poll = replace(poll_of(snapshot, "{}"), feed=POSITIONS, beside={"instruments": "rates"})
+    work.cycle.judge_safely(poll)
+    account = work.store.memory("main").account
+    assert account.feed(POSITIONS).poll_failures == 1
+    assert account.feed("wallet").poll_failures == 0
+    assert [(p.feed, p.body) for p in work.store.history()] == [
+        ("instruments", "rates"),
+        ("positions", None),
+    ]
+
+
+def test_keys_are_masked_in_what_is_recorded_of_every_page(rig, monkeypatch):
+    redactor = Redactor()
+    monkeypatch.setattr(cycle, "REDACTOR", redactor)
+    key = "0123456789abcdef" * 4
+    redactor.learn_key(key)
+    work = rig(make_ruleset(near(), LADDER), desk=FakeNotifier())
+    work.cycle.keep_history = 9 * M
+    snapshot = Snapshot(account="main", feed=POSITIONS, observed_at=T0)
+    poll = replace(
+        poll_of(snapshot, f'{{"a": "{key}"}}'),
+        feed=POSITIONS,
+        beside={"instruments": f"i {key}", "transactions": f"t {key.upper()}"},
+    )
+    work.cycle.judge(poll)
+    assert [p.body for p in work.store.history()] == ["i ***", "t ***", '{"a": "***"}']

@@ -104,7 +104,7 @@ def test_a_stop_does_not_wait_for_a_hanging_poll_and_counts_it_as_no_failure(rig
     thread.join(3)
     assert not thread.is_alive()
     assert poller.cancelled.is_set()
-    assert work.store.memory("main").account.poll_failures == 0
+    assert work.store.memory("main").account.feed("wallet").poll_failures == 0
 
 
 def test_the_watchdog_is_fed_only_while_every_account_gets_on(rig):
@@ -139,8 +139,8 @@ def test_a_poller_that_raises_anything_is_a_failed_poll(rig, error):
 
     work, poller = rig(desk=FakeNotifier()), Raising(seen("2000"))
     daemon, thread = run_daemon(work, main=poller)
-    wait_until(lambda: work.store.memory("main").account.poll_failures > 2)
-    assert error.__name__ in work.store.memory("main").account.last_error
+    wait_until(lambda: work.store.memory("main").account.feed("wallet").poll_failures > 2)
+    assert error.__name__ in work.store.memory("main").account.feed("wallet").last_error
     daemon.stop()
     thread.join(5)
 

@@ -36,7 +36,7 @@ class SlowPoller(FakePoller):
 def test_a_slow_answer_counts_for_when_the_cycle_began(rig):
     work = rig(desk=FakeNotifier())
     work.once(main=SlowPoller(work.clock, seen("2000")))
-    assert work.store.memory("main").account.last_snapshot_at == T0
+    assert work.store.memory("main").account.feed("wallet").last_snapshot_at == T0
 
 
 def test_a_silence_that_was_made_while_the_answer_was_awaited_holds_at_once(rig):
@@ -93,7 +93,7 @@ def test_the_alerts_of_a_removed_account_end(rig, tmp_path):
 def test_a_mistake_while_polling_is_a_failed_poll(rig):
     work = rig(desk=FakeNotifier())
     assert not work.once(main=BrokenPoller(seen("2000"))).ok
-    assert "RuntimeError" in work.store.memory("main").account.last_error
+    assert "RuntimeError" in work.store.memory("main").account.feed("wallet").last_error
 
 
 def test_daemon_and_cron_send_the_same_messages(tmp_path):

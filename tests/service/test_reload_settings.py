@@ -94,6 +94,24 @@ def interval(desk):
     desk.polled_on()
 
 
+#: that is never worth a message
+FAR = """\
+  - name: far
+    per: position
+    value: margin_loss
+    above: 1000
+"""
+
+
+def positions(desk):
+    desk.write(positions="1h", more=FAR)
+    desk.begin()
+    desk.reload(more=FAR, positions="3s")
+    before = len(desk.exchange.requests)
+    asked = "/trade/api/v2/futures/positions"
+    wait_until(lambda: any(asked in each.path for each in desk.exchange.requests[before:]))
+
+
 def timeout(desk):
     desk.begin()
     desk.exchange.script = lambda _: Special(answer=Fault.HANG)
@@ -117,7 +135,7 @@ def api_key(desk):
     wait_until(lambda: "credentials" in desk.caplog.text)
     desk.more = {}
     desk.reload()
-    wait_until(lambda: not desk.store.memory("main").account.poll_failures)
+    wait_until(lambda: not desk.store.memory("main").account.feed("wallet").poll_failures)
 
 
 def secret_key(desk):
@@ -126,7 +144,7 @@ def secret_key(desk):
     wait_until(lambda: "credentials" in desk.caplog.text)
     desk.more = {}
     desk.reload()
-    wait_until(lambda: not desk.store.memory("main").account.poll_failures)
+    wait_until(lambda: not desk.store.memory("main").account.feed("wallet").poll_failures)
 
 
 def base_url(desk):
@@ -313,6 +331,7 @@ def kept(desk):
 #: setting -> what shows that it takes effect
 SHOWN = {
     "poll.interval": interval,
+    "poll.positions": positions,
     "poll.timeout": timeout,
     "accounts": accounts,
     "accounts.api_key": api_key,

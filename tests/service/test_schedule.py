@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from alerting.service.schedule import beat_of, next_due
+from alerting.service.schedule import beat_of, in_order, next_due
 from tests.support.factories import T0, S
 
 MINUTE = timedelta(minutes=1)
@@ -81,3 +81,20 @@ def test_cron_with_seconds_of_jitter_keeps_whole_minutes(seed):
         due = T0 + number * MINUTE + timedelta(seconds=rng.uniform(0, 5))
         beats.append(beat_of(due, beats[-1] if beats else None, interval=None))
     assert {after - before for before, after in itertools.pairwise(beats)} == {MINUTE}
+
+
+@pytest.mark.parametrize(
+    ("beat", "others", "expected"),
+    [
+        pytest.param(15, [], 15, id="alone"),
+        pytest.param(15, [0], 15, id="after-the-other"),
+        pytest.param(15, [15], 15, id="with-the-other"),
+        pytest.param(15, [20], 20, id="too-late"),
+        pytest.param(15, [5, 20, 17], 20, id="not-before-any"),
+        pytest.param(15, [28], 28, id="another-beat-that-is-ahead-of-the-clock"),
+        pytest.param(15, [30], 15, id="the-clock-was-set-back"),
+    ],
+)
+def test_the_feeds_of_an_account_are_judged_in_the_order_of_time(beat, others, expected):
+    instants = [T0 + each * S for each in others]
+    assert in_order(T0 + beat * S, instants, clock=T0 + 23 * S) == T0 + expected * S

@@ -17,15 +17,18 @@ from alerting.engine.model import (
     Alert,
     ChangeReason,
     Direction,
+    FeedState,
     Item,
     Level,
     Notification,
     Reason,
+    SeenPosition,
     SeenRow,
+    SeenTotals,
     Severity,
     State,
-    SymbolRow,
 )
+from alerting.engine.snapshot import PositionRow, Side, SymbolRow
 from alerting.errors import StoreError
 from alerting.store import documents
 from alerting.store.documents import from_micros, to_micros
@@ -34,8 +37,10 @@ from tests.support.factories import D
 texts = st.text(st.characters(), max_size=5)  # half surrogate pairs too: an exchange may send them
 # keys are names of API fields, labels and assets: printable, by whoever reads them
 names = st.text(st.characters(exclude_categories=("Cs",)), max_size=5)
-decimals = st.decimals(allow_nan=False, allow_infinity=False)
-instants = st.datetimes(timezones=st.just(UTC))
+# infinite is the ratio to equity that is used up
+decimals = st.decimals(allow_nan=False).filter(lambda number: abs(number.adjusted()) <= 1000)
+instants = st.datetimes(datetime(1900, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC))
+lengths = st.timedeltas(timedelta(days=-200_000), timedelta(days=200_000))
 some = st.none() | instants
 labels = st.dictionaries(names, texts, max_size=3)
 levels = st.builds(
@@ -43,9 +48,9 @@ levels = st.builds(
     severity=st.sampled_from(Severity),
     state=st.sampled_from(State),
     active_at=some,
-    breached_for=st.timedeltas(),
+    breached_for=lengths,
     fired_at=some,
-    clear_for=st.none() | st.timedeltas(),
+    clear_for=st.none() | lengths,
 )
 alerts = st.builds(
     Alert,
@@ -99,21 +104,45 @@ rows = st.builds(
     exchange=texts,
     fields=st.dictionaries(names, decimals, max_size=3),
 )
+amounts = st.dictionaries(names, decimals, max_size=3)
 accounts = st.builds(
     AccountState,
     name=texts,
-    first_polled_at=some,
-    last_snapshot_at=some,
-    poll_failures=st.integers(0, 9),
-    last_error=st.none() | texts,
+    feeds=st.dictionaries(
+        names,
+        st.builds(
+            FeedState,
+            first_polled_at=some,
+            last_snapshot_at=some,
+            poll_failures=st.integers(0, 9),
+            last_error=st.none() | texts,
+        ),
+        max_size=2,
+    ),
+    totals=st.dictionaries(names, st.builds(SeenTotals, at=instants, fields=amounts), max_size=2),
+    positions=st.lists(
+        st.builds(
+            SeenPosition,
+            row=st.builds(
+                PositionRow,
+                symbol=texts,
+                base_asset=texts,
+                exchange=texts,
+                side=st.sampled_from(Side),
+                fields=amounts,
+            ),
+            at=instants,
+        ),
+        max_size=2,
+    ).map(tuple),
     assets=st.frozensets(texts),
-    away=st.dictionaries(names, st.timedeltas()),
+    away=st.dictionaries(names, lengths),
     rows=st.lists(
         st.builds(
             SeenRow,
             row=rows,
             missed=st.integers(0, 3),
-            away=st.none() | st.timedeltas(),
+            away=st.none() | lengths,
             before=st.dictionaries(names, decimals, max_size=2),
         ),
         max_size=2,
@@ -210,6 +239,14 @@ def test_a_notification_that_cannot_be_read_is_an_error_of_the_store():
     text = json.dumps({"severity": "critical", "account": "main", "alerts": [{"rule": "floor"}]})
     with pytest.raises(StoreError, match=r"^Notification: receiver: Field required$"):
         documents.load(Notification, text)
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity"])
+def test_what_is_beyond_every_line_comes_back_so(number):
+    beyond = replace(ALERT, value=D(number), values={"maintenance_margin_ratio": D(number)})
+    document = json.loads(documents.dump(beyond))
+    assert document["value"] == document["values"]["maintenance_margin_ratio"] == number
+    assert documents.load(Alert, documents.dump(beyond)) == beyond
 
 
 @given(instants)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from alerting.engine.model import Poll
+from alerting.engine.feeds import POSITIONS
+from alerting.engine.snapshot import Poll, Snapshot
 from alerting.errors import StoreError
 from alerting.store.history import RecordedPoll
 from tests.support.factories import CRITICAL, T0, WARNING, M, S, make_failure, make_snapshot
@@ -96,6 +98,56 @@ def test_polls_and_transitions_of_long_ago_are_forgotten(store):
     assert store.transitions(fp, until=T0 + M, most=9)
     store.prune(now=T0 + timedelta(days=31), keep_history=timedelta(days=1))
     assert store.transitions(fp, until=T0 + M, most=9) == []
+
+
+# ── what is recorded beside a poll ──────────────────────────────────────────
+
+
+def beside(store, at, *, account="main", outcome=None, **pages):
+    """A poll of the positions, and what was asked for it."""
+    outcome = outcome or Snapshot(account=account, feed=POSITIONS, observed_at=at)
+    poll = Poll(at=at, account=account, feed=POSITIONS, body="{}", outcome=outcome, beside=pages)
+    see(store, "2000", at, account=account, poll=poll)
+
+
+def test_what_was_asked_for_a_poll_stands_before_it_at_its_instant(store):
+    failed = replace(make_failure(text="refused"), feed="transactions")
+    beside(store, T0, instruments="rates", transactions=failed)
+    beside(store, T0 + S, instruments="more", outcome=replace(make_failure(), feed=POSITIONS))
+    assert [(p.at - T0, p.feed, p.body or p.error) for p in store.history()] == [
+        (0 * S, "instruments", "rates"),
+        (0 * S, "transactions", "network: refused"),
+        (0 * S, "positions", "{}"),
+        (S, "instruments", "more"),
+        (S, "positions", "network: connection refused"),
+    ]
+
+
+def test_the_instruments_by_which_polls_from_an_instant_on_go(store):
+    beside(store, T0, instruments="old")
+    beside(store, T0 + S, instruments="new")
+    beside(store, T0 + S, instruments="theirs", account="b")
+    beside(store, T0 + 2 * S, instruments="later")
+    found = store.instruments_before(T0 + 2 * S)
+    assert [(p.at, p.account, p.feed, p.body) for p in found] == [
+        (T0 + S, "b", "instruments", "theirs"),
+        (T0 + S, "main", "instruments", "new"),
+    ]
+    assert store.instruments_before(T0) == []
+
+
+def test_what_is_forgotten_leaves_the_instruments_of_what_stays(store):
+    days = [T0 + timedelta(days=n) for n in range(3)]
+    for at, name in zip(days, ("oldest", "old", "kept"), strict=True):
+        beside(store, at, instruments=name)
+    beside(store, days[1], instruments="theirs", account="b")
+    store.prune(now=days[2] + S, keep_history=timedelta(hours=1))
+    assert [(p.account, p.feed, p.body) for p in store.history()] == [
+        ("main", "instruments", "old"),
+        ("b", "instruments", "theirs"),
+        ("main", "instruments", "kept"),
+        ("main", "positions", "{}"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -30,11 +30,13 @@ import pytest
 from alerting.engine import evaluation
 from alerting.engine.builtin import ProgramFacts
 from alerting.engine.feeds import Scope
+from alerting.engine.identity import fingerprint, short_id
 from alerting.engine.model import (
     PROGRAM,
     AccountState,
     Ack,
     Direction,
+    FeedState,
     Level,
     Notification,
     Reason,
@@ -125,10 +127,34 @@ def before(path):
         "payloads": dict(connection.execute("SELECT id, payload FROM outbox")),
     }
     connection.close()
-    return {
+    documents_ = {
         table: {key: json.loads(text) for key, text in rows.items()}
         for table, rows in found.items()
     }
+    # since then an alert about an account's polls is about those of its wallet
+    documents_["alerts"] = {
+        of_wallet(each)["fingerprint"]: each for each in documents_["alerts"].values()
+    }
+    for each in documents_["alerts"].values():
+        del each["fingerprint"]
+    for document in documents_["payloads"].values():
+        for said in document["alerts"]:
+            of_wallet(said)
+    return documents_
+
+
+def of_wallet(said):
+    if said["labels"].keys() == {"account"}:
+        said["labels"]["feed"] = "wallet"
+    said["fingerprint"] = fingerprint(said["rule"], own_labels(said))
+    if "id" in said:
+        said["id"] = short_id(said["fingerprint"])
+    return said
+
+
+def own_labels(said):
+    """Those by which it is known; `team` is one that its rule adds."""
+    return {name: text for name, text in said["labels"].items() if name != "team"}
 
 
 @pytest.fixture
@@ -154,7 +180,7 @@ def alerts_of(store):
 
 
 def test_it_is_brought_to_the_present_schema(store, path):
-    assert query(path, "PRAGMA user_version") == [(4,)]
+    assert query(path, "PRAGMA user_version") == [(6,)]
     tables = {
         name for (name,) in query(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
     }
@@ -177,15 +203,18 @@ def test_accounts(store):
     assert store.accounts() == {
         "main": AccountState(
             name="main",
-            first_polled_at=T0,
-            last_snapshot_at=T0 + 150 * S,
+            feeds={"wallet": FeedState(first_polled_at=T0, last_snapshot_at=T0 + 150 * S)},
             assets=frozenset({"USDT"}),
         ),
         "hedge": AccountState(
             name="hedge",
-            first_polled_at=T0 + 165 * S,
-            poll_failures=12,
-            last_error="network: connection refused",
+            feeds={
+                "wallet": FeedState(
+                    first_polled_at=T0 + 165 * S,
+                    poll_failures=12,
+                    last_error="network: connection refused",
+                )
+            },
         ),
     }
     assert store.evaluations() == {"main": T0 + 150 * S, "hedge": T0 + 330 * S}

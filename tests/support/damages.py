@@ -24,7 +24,8 @@ from pathlib import Path
 
 from alerting.config.load import load_config
 from alerting.engine import evaluation
-from alerting.engine.model import Ack, Poll, Severity, Silence
+from alerting.engine.model import Ack, Severity, Silence
+from alerting.engine.snapshot import Poll
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.sandbox.exchange import LoopbackExchange, wallet_body
 from alerting.sandbox.inbox import Inbox
@@ -41,6 +42,8 @@ _LASTS = 0.1
 _MORE_RULES = """\
   - {name: load, per: symbol, value: position_margin, above: {warning: 300, critical: 700}}
   - {name: quiet, per: wallet, value: total_balance, below: 1}
+  - {name: rise, per: symbol, value: "delta(position_margin, 5m)", above: 10000}
+  - {name: peak, per: wallet, value: "max_over_time(total_balance, 1h)", above: 10000}
 """
 DAMAGE_VERDICTS = (
     "tracebacks",

@@ -18,7 +18,7 @@ from alerting.sandbox.exchange import wallet_body
 ROOT = Path(__file__).resolve().parents[2]
 
 RULES = """\
-poll: {{interval: {interval}, timeout: {timeout}, blind_after: {blind_after}}}
+poll: {{interval: {interval}, positions: {positions}, timeout: {timeout}, blind_after: {blind_after}}}
 accounts:
   main:
     api_key: ${{API_KEY}}
@@ -60,7 +60,7 @@ class Desk:
 
     def write(self, more="", **settings):
         usual = {"timeout": "2s", "blind_after": "1h", "rate_limit": "5000/60s"}
-        settings = {"interval": "50ms", **usual, **settings}
+        settings = {"interval": "50ms", "positions": "3s", **usual, **settings}
         text = RULES.format(base_url=self.exchange.base_url, **settings) + more
         self.path.write_text(text, encoding="utf-8")
 

@@ -10,15 +10,7 @@ from decimal import Decimal
 from alerting.engine import evaluation
 from alerting.engine.expressions import Kind, compile_expression
 from alerting.engine.feeds import NAMES, Scope
-from alerting.engine.model import (
-    Direction,
-    FailureKind,
-    Memory,
-    PollFailure,
-    Snapshot,
-    SymbolRow,
-    WalletRow,
-)
+from alerting.engine.model import Direction, Memory
 from alerting.engine.rules import (
     BLIND,
     CONFIG_INVALID,
@@ -35,6 +27,7 @@ from alerting.engine.rules import (
     Severity,
     Threshold,
 )
+from alerting.engine.snapshot import FailureKind, PollFailure, Snapshot, SymbolRow, WalletRow
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 S = timedelta(seconds=1)

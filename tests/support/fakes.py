@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from datetime import timedelta
 
-from alerting.engine.model import Poll, Snapshot
+from alerting.engine.snapshot import Poll, Snapshot
 from alerting.messages.formats import Format
 from alerting.notify.receivers import Attempt, SendOutcome
 from tests.support.factories import T0

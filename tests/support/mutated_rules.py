@@ -356,7 +356,10 @@ class _Files:
         except ConfigError as error:
             config = None
             self.figures.counts["refused"] += 1
-            placeless = [str(each) for each in error.problems if not (each.file and each.line)]
+            # of too many, the last one says how many more there are
+            placeless = [
+                str(each) for each in error.problems if not (each.file and (each.line or each.more))
+            ]
             if placeless or not error.problems:
                 text = f"{where}: {placeless[:3]}"
                 self.figures.problem("problems without file and line", text)
@@ -403,7 +406,8 @@ class _Files:
             self.figures.problem("wrong exit codes", f"{where}: {done.returncode} {said[-300:]}")
         name = str(self.path)
         lines = done.stdout.decode("utf-8", "replace").splitlines()
-        placeless = [x for x in lines if not re.match(re.escape(name) + r":[0-9]+", x)]
+        placed = re.compile(re.escape(name) + r":([0-9]+|.* more problems?$)")
+        placeless = [line for line in lines if not placed.match(line)]
         if done.returncode == 1 and placeless:
             self.figures.problem("problems without file and line", f"{where}: {placeless[:3]}")
 

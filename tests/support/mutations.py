@@ -24,16 +24,9 @@ from pathlib import Path
 
 from alerting.config.load import load_config
 from alerting.engine import evaluation
-from alerting.engine.model import (
-    Memory,
-    Poll,
-    PollFailure,
-    PollOutcome,
-    Snapshot,
-    State,
-    Transition,
-)
+from alerting.engine.model import Memory, State, Transition
 from alerting.engine.rules import Ruleset
+from alerting.engine.snapshot import Poll, PollFailure, PollOutcome, Snapshot
 from alerting.exchanges.coinswitch.answers import parse_wallet
 from alerting.exchanges.coinswitch.client import WalletClient
 from alerting.exchanges.strict_json import AnswerError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
-from alerting.engine.model import AccountState, Alert, Level, SeenRow, State
+from alerting.engine.model import AccountState, Alert, FeedState, Level, SeenRow, State
 from alerting.monitoring.health import Health
 from alerting.monitoring.overview import Overview
 from alerting.store.outbox import ReceiverStatus
@@ -26,12 +26,15 @@ def make_health(**changes):
         accounts={
             "main": AccountState(
                 name="main",
-                last_snapshot_at=T0 + 45 * S,
-                first_polled_at=T0,
+                feeds={
+                    "wallet": FeedState(last_snapshot_at=T0 + 45 * S, first_polled_at=T0),
+                },
                 wallets=(make_wallet("900"),),
                 rows=(SeenRow(row=make_symbol()),),
             ),
-            "new": AccountState(name="new", poll_failures=3, first_polled_at=T0),
+            "new": AccountState(
+                name="new", feeds={"wallet": FeedState(poll_failures=3, first_polled_at=T0)}
+            ),
         },
         receivers={
             "desk": ReceiverStatus(

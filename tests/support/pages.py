@@ -1,12 +1,13 @@
 """A page that shows commands with their output: they are run again, in its order.
 
 What differs between runs (instants, ports, how long ago) is compared by its shape only. A comment
-`<!-- wallet: 900 -->` sets the wallet before the next block; `<!-- file: NAME -->` writes the block
-that follows it to a file.
+`<!-- wallet: 900 -->` sets the wallet before the next block, `<!-- positions: {...} -->` (JSON) the
+exchange's open positions; `<!-- file: NAME -->` writes the block that follows it to a file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -19,6 +20,7 @@ PORT = "http://127.0.0.1:8787"
 
 PIECES = re.compile(
     r"<!-- wallet: (?P<wallet>[\d.]+) -->"
+    r"|<!-- positions: (?P<positions>\{.*?\}) -->"
     r"|<!-- file: (?P<file>\S+) -->\n+```\w*\n(?P<text>.*?)```"
     r"|(?P<block>```console\n(?P<lines>.*?)```)",
     re.DOTALL,
@@ -97,6 +99,8 @@ def rendered(shell, page):
     def again(match):
         if match["wallet"]:
             shell.wallet(match["wallet"])
+        elif match["positions"]:
+            shell.exchange.market.positions = json.loads(match["positions"])
         elif match["file"]:
             shell.write(match["file"], match["text"])
         else:

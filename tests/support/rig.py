@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alerting.engine.model import FailureKind, PollFailure
+from alerting.engine.snapshot import FailureKind, PollFailure
 from alerting.messages.rendering import Renderer
 from alerting.notify.dispatcher import Dispatcher, ReceiverWorker
 from alerting.notify.settings import ReceiverSettings

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from alerting.engine.feeds import SYMBOL_FIELDS, WALLET_FIELDS, Scope
 from alerting.engine.integrity import flaws
-from alerting.engine.model import FailureKind, Snapshot
+from alerting.engine.snapshot import FailureKind, Snapshot
 from alerting.exchanges.coinswitch.answers import (
     parse_server_time,
     parse_wallet,

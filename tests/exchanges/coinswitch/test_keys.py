@@ -4,8 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from alerting.exchanges.account import AccountSettings
-from alerting.exchanges.coinswitch.client import Endpoint
 from alerting.exchanges.coinswitch.keys import check_key_pair, secret_key_problem, sign
+from alerting.exchanges.coinswitch.pages import Endpoint
 from alerting.redaction import Secret
 from alerting.sandbox.exchange import DEMO_API_KEY, DEMO_SECRET_KEY
 
