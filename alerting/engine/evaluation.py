@@ -113,7 +113,9 @@ class _Evaluator:
         self.memory = memory
         self.feeds = feeds
         states = {feed: seen_time.begun(memory.account.feed(feed), now=now) for feed in feeds}
-        self.account = replace(memory.account, feeds=states)
+        # of a feed that nobody asks for any more nothing is remembered
+        open_ = memory.account.positions if POSITIONS in feeds else ()
+        self.account = replace(memory.account, feeds=states, positions=open_)
         self.work = WorkingSet(memory.alerts, now)
         self.lookout = Lookout(memory.past, now=now, patience=ruleset.blind_after)
         #: seen time since the snapshot before of the same feed, for alerts that were judged in it

@@ -63,7 +63,8 @@ def figures(row: PositionRow) -> Mapping[str, Decimal | None]:
     reported = {name: fields.get(field) for name, field in REPORTED.items()}
     with decimal.localcontext(_WIDE):
         computed = _computed(row)
-    rounded = {name: _given(EXACT.plus, number) for name, number in computed.items()}
+    # without zeros at the end, which say nothing of what is computed
+    rounded = {name: _given(EXACT.normalize, number) for name, number in computed.items()}
     return {**page, **reported, **rounded}
 
 

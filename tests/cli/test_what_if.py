@@ -105,9 +105,9 @@ def test_it_is_a_document_for_programs(leveraged):
         False,
     )
     assert (btc["before"]["mark_price"], btc["after"]["mark_price"]) == ("98000", "93100.00")
-    assert btc["after"]["unrealised_pnl"] == "-690.000"
+    assert btc["after"]["unrealised_pnl"] == "-690"
     assert btc["after"]["reported_unrealised_pnl"] is None
-    assert eth["after"]["unrealised_pnl"] == "590.00"
+    assert eth["after"]["unrealised_pnl"] == "590"
     (alert,) = account["alerts"]
     assert alert["rule"] == "liquidation-distance"
     assert alert["labels"]["symbol"] == "BTCUSDT"

@@ -218,6 +218,7 @@ def test_without_a_position_rule_there_is_no_such_feed():
     world.wallet()
     assert ("blind", ChangeReason.RULE_REMOVED) in world.ends()
     assert set(world.simulation.memory.account.feeds) == {"wallet"}
+    assert world.simulation.memory.account.positions == ()
     # an answer that was under way then changes nothing
     world.positions(position())
     assert set(world.simulation.memory.account.feeds) == {"wallet"}

@@ -134,7 +134,8 @@ def test_positions_that_were_not_read_since_a_rule_asks_for_them_anew_are_forgot
     without, ruleset = make_ruleset(make_rule()), make_ruleset(per_position())
     known = remembered(ruleset, BTC)
     later = evaluate(without, known, make_snapshot(at=T0 + M), now=T0 + M).memory
-    assert later.account.positions  # the engine keeps them
+    assert known.account.positions
+    assert not later.account.positions
 
     found = outlook(ruleset, later, Moves(others=D("-0.5")))
     assert (found.reads_positions, found.positions, found.alerts) == (True, (), ())
