@@ -41,9 +41,10 @@ class Sums(NamedTuple):
     size: int
     #: of the time before its samples, what was seen: no more than `patience` before each
     seen: int
+    #: they tell of infinite samples too: a ratio to equity that is used up is one
     least: Decimal
     most: Decimal
-    #: of the values; of the instants, their squares, and of instant × value
+    #: of the finite values; of the instants, their squares, and of instant × finite value
     values: Decimal
     times: int
     squares: int
@@ -51,16 +52,20 @@ class Sums(NamedTuple):
 
     def with_one(self, at: int, value: Decimal, seen: int) -> Sums:
         """These and one more sample."""
+        finite = value if value.is_finite() else Decimal(0)
         return Sums(
             self.size + 1,
             self.seen + seen,
             min(self.least, value),
             max(self.most, value),
-            _WIDE.add(self.values, value),
+            _WIDE.add(self.values, finite),
             self.times + at,
             self.squares + at * at,
-            _WIDE.add(self.products, _WIDE.multiply(value, Decimal(at))),
+            _WIDE.add(self.products, _WIDE.multiply(finite, Decimal(at))),
         )
+
+
+_NO_SUMS = Sums(0, 0, Decimal("Infinity"), Decimal("-Infinity"), Decimal(0), 0, 0, Decimal(0))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,8 +116,7 @@ def _chunk(number: int, points: Sequence[Point]) -> Chunk:
 
 def chunk_of(number: int, point: Point, *, seen: int = 0) -> Chunk:
     """A chunk of one sample."""
-    value = point.value
-    sums = Sums(1, seen, value, value, value, 0, 0, Decimal(0))
+    sums = _NO_SUMS.with_one(0, point.value, seen)
     return Chunk(number=number, first=point.at, last=point.at, sums=sums, added=(point,))
 
 
@@ -215,10 +219,23 @@ def average(chunks: Sequence[Chunk]) -> Decimal | None:
     count = sum(each.sums.size for each in chunks)
     if not count:
         return None
+    if _is_endless(chunks):
+        return _endless(chunks)
     total = Decimal(0)
     for each in chunks:
         total = _WIDE.add(total, each.sums.values)
     return EXACT.divide(total, Decimal(count))
+
+
+def _is_endless(chunks: Iterable[Chunk]) -> bool:
+    return any(each.sums.least.is_infinite() or each.sums.most.is_infinite() for each in chunks)
+
+
+def _endless(chunks: Iterable[Chunk]) -> Decimal | None:
+    """What a sum is with infinite samples: infinite; None where they contradict each other."""
+    ends = {end for each in chunks for end in (each.sums.least, each.sums.most)}
+    infinite = {end for end in ends if end.is_infinite()}
+    return infinite.pop() if len(infinite) == 1 else None
 
 
 def predicted(chunks: Sequence[Chunk], *, now: int, ahead: int) -> Decimal | None:
@@ -237,6 +254,8 @@ def predicted(chunks: Sequence[Chunk], *, now: int, ahead: int) -> Decimal | Non
         spread = count * squares - times * times
         if spread == 0:
             return None
+        if _is_endless(chunks):
+            return _endless(chunks)
         rise = count * products - times * values
         line = values * spread + rise * (count * ahead - times)
         return EXACT.divide(line, Decimal(count * spread))

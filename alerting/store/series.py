@@ -189,7 +189,7 @@ def _whole(text: str) -> int:
 
 def _decimal(text: str) -> Decimal:
     number = Decimal(text)
-    if not number.is_finite():
+    if number.is_nan():
         raise ValueError(f"{text[:20]!r} is no number")
     return number
 

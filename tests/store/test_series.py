@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import random
 import sqlite3
@@ -9,11 +10,15 @@ import sqlite3
 import pytest
 
 from alerting.engine import evaluation
+from alerting.engine.feeds import Scope
+from alerting.engine.model import Direction, State
 from alerting.engine.series import Point
+from alerting.engine.snapshot import Snapshot
 from alerting.errors import StoreError
 from alerting.store.state import Store
 from tests.support.factories import (
     T0,
+    WARNING,
     D,
     M,
     S,
@@ -25,6 +30,7 @@ from tests.support.factories import (
     make_wallet,
 )
 from tests.support.over_time import RULESET, compare
+from tests.support.positions import make_position
 
 H = 60 * M
 X = "total_available_balance"
@@ -221,3 +227,61 @@ def test_a_judgement_that_is_cut_off_leaves_them_as_they_were(store, path):
     with pytest.raises(KeyboardInterrupt):
         store.evaluate("main", cut_off)
     assert points(store) == before
+
+
+# ── a ratio to equity that is used up ───────────────────────────────────────
+
+RATIO = "maintenance_margin_ratio"
+
+
+@pytest.mark.parametrize(
+    ("value", "used_up", "afterwards", "fires"),
+    [
+        (f"max_over_time({RATIO}, 1h)", "Infinity", "Infinity", ["firing"] * 2),
+        (f"min_over_time({RATIO}, 1h)", None, None, []),
+        (f"avg_over_time({RATIO}, 1h)", "Infinity", "Infinity", ["firing"] * 2),
+        (f"predict_linear({RATIO}, 1h, 1h)", "Infinity", "Infinity", ["firing"] * 2),
+        # given is what it was then
+        (f"delta({RATIO}, 15s)", None, "Infinity", ["firing"]),
+        (f"ago({RATIO}, 15s)", None, "Infinity", ["firing"]),
+    ],
+)
+def test_a_ratio_to_equity_that_is_used_up_is_a_sample_like_any_other(
+    tmp_path, value, used_up, afterwards, fires
+):
+    """It is infinite, on the worst day: with it in the state file all must go on."""
+    rule = make_rule(
+        "looks-back",
+        value,
+        make_threshold(WARNING, "0.9"),
+        scope=Scope.POSITION,
+        direction=Direction.ABOVE,
+    )
+    ruleset, gave, firing = make_ruleset(rule), [], []
+    for number, mark in enumerate(("100", "100", "50", "100")):
+        at = T0 + number * 15 * S
+        row = make_position(
+            position_size="1",
+            position_value="100",
+            avg_entry_price="100",
+            mark_price=mark,
+            position_margin="43",
+            maint_margin_rate="1.25",
+            liq_fee_rate="0.0075",
+            liquidation_price="59",
+        )
+        seen = Snapshot(account="main", feed="positions", observed_at=at, positions=(row,))
+        judge = functools.partial(evaluation.evaluate, ruleset, outcome=seen, now=at)
+        with contextlib.closing(Store(tmp_path / "alerting.db")) as store:
+            step = store.evaluate("main", judge)
+        ((given,),) = (tuple(each.values()) for each in step.over_time.values())
+        gave.append(given)
+        alerts = [each for each in step.memory.alerts.values() if each.rule == rule.name]
+        firing += [each.state.value for each in alerts if each.state is State.FIRING]
+    assert firing == fires
+    usual = D(2) / D(43)
+    for found, expected in zip(gave[2:], (used_up, afterwards), strict=True):
+        if expected is None:
+            assert abs(found - usual) < D("1e-20")
+        else:
+            assert found == D(expected)
