@@ -16,36 +16,18 @@ import decimal
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
-from alerting.engine.feeds import POSITION_FIELDS, REPORTED
+from alerting.engine.feeds import POSITION_FIELDS, POSITION_FIGURES, REPORTED
 from alerting.engine.snapshot import PositionRow
 from alerting.units import EXACT, plain
 
 #: beyond every `above` line: of a position whose equity is used up, whatever its maintenance margin
 BEYOND = Decimal("Infinity")
 
-#: what is computed; the contract's table of them is in docs/risk.md
-COMPUTED = (
-    "unrealised_pnl",
-    "equity",
-    "maintenance_margin",
-    "maintenance_margin_ratio",
-    "liquidation_price",
-    "liquidation_distance",
-    "effective_leverage",
-    "margin_loss",
-)
 #: every name that `figures` has
-NAMES = (*POSITION_FIELDS, *REPORTED, *COMPUTED)
+NAMES = (*POSITION_FIELDS, *REPORTED, *POSITION_FIGURES)
 
 #: sizes, prices and margins of the page; none of them can be 0 or negative
-_POSITIVE = (
-    "position_size",
-    "position_value",
-    "position_margin",
-    "avg_entry_price",
-    "mark_price",
-    "last_price",
-)
+_POSITIVE = tuple(name for name in POSITION_FIELDS if name != "leverage")
 #: computed and reported liquidation price may differ by so much of the mark price
 _AGREEMENT = Decimal("0.01")
 _ONE = Decimal(1)

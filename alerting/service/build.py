@@ -82,6 +82,15 @@ def renderer_of(config: Config) -> Renderer:
     return Renderer(overrides=config.templates, show=config.display)
 
 
+def readings(config: Config) -> list[str]:
+    """What is read: each feed of each account, by the name that people know it by."""
+    return [
+        reading_name(account, feed)
+        for account in config.accounts
+        for feed in config.ruleset.feeds_of(account)
+    ]
+
+
 def build_clients(
     config: Config,
     store: MemoryStore | None,
@@ -104,11 +113,7 @@ def build_clients(
             config.poll.timeout,
         )
 
-    wanted = [
-        reading_name(account, feed)
-        for account in config.accounts
-        for feed in config.ruleset.feeds_of(account)
-    ]
+    wanted = readings(config)
     old = dict(keep or {})
     kept = {name: client for name, client in old.items() if name in wanted and same(name)}
     for name in old.keys() - kept.keys():

@@ -23,13 +23,12 @@ from alerting.monitoring.monitor import Monitoring
 from alerting.notify.dispatcher import Result, loop_name
 from alerting.notify.last_resort import Emergency
 from alerting.notify.receivers import LONGEST_SEND
-from alerting.service.build import Client, build_clients, build_cycle
+from alerting.service.build import Client, build_clients, build_cycle, readings
 from alerting.service.clock import SteadyClock, Uptime, keep_safely, uptime
 from alerting.service.daemon import OWN_ALERTS, Daemon, LoopSettings
 from alerting.service.guard import Guard
 from alerting.service.lock import HANGS_AFTER, HolderHangsError, StateLock, real_path
 from alerting.service.once import CycleResult, run_once
-from alerting.service.polling import reading_name
 from alerting.service.process import HardEnd, Signals, Systemd
 from alerting.store.state import HOLDER, Store, holder_of
 from alerting.streams import leave
@@ -85,17 +84,12 @@ class _Opened:
             if name in before.receivers and before.receivers[name].url != receiver.url:
                 self.store.address_changed(name, now=now)
         _remember(config, self.store, now=now)
-        readings = [
-            reading_name(account, feed)
-            for account in config.accounts
-            for feed in config.ruleset.feeds_of(account)
-        ]
         # the others get no thread now that could say that it gets on again
         waiting = [name for name in config.receivers if self.store.next_due(name) is not None]
         self.emergency.take_over(
             config.receivers,
             after=config.ruleset.blind_after,
-            watched={*readings, OWN_ALERTS, *map(loop_name, waiting)},
+            watched={*readings(config), OWN_ALERTS, *map(loop_name, waiting)},
         )
 
 
