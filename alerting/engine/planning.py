@@ -208,8 +208,10 @@ def _notification(receiver: str, items: list[Item], now: datetime) -> Notificati
 
 
 def _order(item: Item) -> tuple[bool, int, str, tuple[tuple[str, str], ...]]:
+    # a liquidation is the worst news there is, though its alert is over
+    recovered = item.alert.resolved_why is not ChangeReason.LIQUIDATED
     return (
-        item.state is State.RESOLVED,
+        item.state is State.RESOLVED and recovered,
         -item.severity.rank,
         item.alert.rule,
         tuple(sorted(item.alert.labels.items())),

@@ -295,6 +295,19 @@ def test_a_liquidation_is_told_as_critical_to_all_who_were_told():
     assert {n.reason for n in told} == {Reason.RESOLVED}
 
 
+def test_a_liquidation_stands_before_what_begins_to_fire_with_it():
+    taken, eth = frozenset({"BTCUSDT"}), {"symbol": "ETHUSDT"}
+    world = World().positions(position(), position(far=True, **eth))
+    world.positions(position(far=True, **eth), liquidated=taken)
+    world.positions(position(**eth), liquidated=taken)
+    (told,) = world.simulation.notifications[1:]
+    assert (told.severity, told.reason) == (Severity.CRITICAL, Reason.FIRING)
+    assert [(i.alert.labels["symbol"], i.severity) for i in told.items] == [
+        ("BTCUSDT", Severity.CRITICAL),
+        ("ETHUSDT", Severity.WARNING),
+    ]
+
+
 def test_an_end_of_which_too_little_is_known_is_held_and_not_for_ever():
     world = World(FLOOR, NEAR, forget_after=2 * M).positions(position())
     for _ in range(8):
